@@ -1,0 +1,45 @@
+# Two commands: `make demo` runs the workflow on simulated sections, `make test` runs the tests.
+# Both first make .venv from envs/requirements.in and envs/constraints.txt.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+INSTALLED := .venv/.installed
+SNAKEMAKE := .venv/bin/snakemake
+SOURCES := scripts tests
+
+.PHONY: demo test benchmark lint clean
+
+demo: $(INSTALLED)
+	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --quiet rules host
+	@.venv/bin/python scripts/histoscribe/farewell.py results/demo
+
+test: $(INSTALLED)
+	.venv/bin/python -m pytest
+
+benchmark: $(INSTALLED)
+	.venv/bin/python -m pytest tests/benchmarks -s
+
+lint: $(INSTALLED)
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/snakefmt --check workflow
+	$(SNAKEMAKE) --configfile config/demo/config.yaml --lint
+
+# uv where it is installed, else pip. uv reads neither pip's configuration nor PIP_FIND_LINKS, and
+# stops at a folder that is not there.
+$(INSTALLED): envs/requirements.in envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "HistoScribe needs Python 3.11 or 3.12, but $(PYTHON) is %d.%d. Say which to use: make PYTHON=python3.11 $(MAKECMDGOALS)" % sys.version_info[:2])'
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv
+	@if command -v uv >/dev/null 2>&1; then \
+		if [ -d "$$PIP_FIND_LINKS" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
+		echo "installing with uv"; \
+		uv pip install --quiet --compile-bytecode --python .venv/bin/python -c envs/constraints.txt -r envs/requirements.in; \
+	else \
+		echo "installing with pip (a few minutes)"; \
+		.venv/bin/python -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -r envs/requirements.in; \
+	fi
+	@touch $@
+
+clean:
+	rm -rf .venv results .snakemake

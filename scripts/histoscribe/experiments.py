@@ -1,0 +1,73 @@
+"""Experiments: the run's settings with named overrides, and what experiments share.
+
+Light on purpose: the Snakefile imports it.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+# Baselines are experiments too, so that they pass through the same rules as every model.
+BASELINES = {"training-mean": {"model": {"kind": "mean"}}}
+# The one experiment of a run that applies a trained bundle instead of training.
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Settings of one experiment, overrides applied.
+
+    `gene_set` names the selection it uses: experiments with equal `genes` share one.
+    """
+
+    name: str
+    genes: dict
+    use: list[str]
+    model: dict
+    training: dict
+    gene_set: str
+
+    @property
+    def model_settings(self) -> dict:
+        """The settings of the chosen kind of model."""
+        return self.model.get(self.model["kind"], {})
+
+
+def merge(base: dict, override: dict) -> dict:
+    """`base` with `override` laid over it, mappings key by key."""
+    merged = deepcopy(base)
+    for key, value in override.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict[str, Experiment]:
+    """Every experiment of the run, baselines last."""
+    gene_sets: dict[str, dict] = {"default": config["genes"]}
+    experiments = {}
+    named = {} if config["bundle"] else {**overrides, **BASELINES}
+    for name, override in named.items():
+        override = override or {}
+        genes = merge(config["genes"], override.get("genes", {}))
+        gene_set = next((key for key, value in gene_sets.items() if value == genes), name)
+        gene_sets[gene_set] = genes
+        experiments[name] = Experiment(
+            name=name,
+            genes=genes,
+            use=override.get("features", {}).get("use", config["features"]["use"]),
+            model=merge(config["model"], override.get("model", {})),
+            training=merge(config["training"], override.get("training", {})),
+            gene_set=gene_set,
+        )
+    if config["bundle"]:
+        experiments[PRETRAINED] = Experiment(
+            PRETRAINED,
+            config["genes"],
+            config["features"]["use"],
+            config["model"],
+            config["training"],
+            "default",
+        )
+    return experiments

@@ -1,0 +1,70 @@
+"""The encoders by kind: image and units in, features and the encoder's identity out."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from histoscribe.features import UnitFeatures
+from histoscribe.image import Slide
+from histoscribe.provenance import file_digest
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """One encoder of the config.
+
+    `kind` is morphology, timm or checkpoint; `name` a timm model or hub id; `architecture` the
+    timm architecture of a checkpoint; `weights` the retrieved folder or the checkpoint's file.
+    """
+
+    kind: str
+    tile_um: float
+    batch_size: int
+    name: str | None = None
+    architecture: str | None = None
+    file: str | None = None
+    weights: str | None = None
+
+
+def encode(
+    slide: Slide,
+    um_per_px: float,
+    xy_um: np.ndarray,
+    footprints: np.ndarray,
+    has_nuclei: bool,
+    settings: EncoderSettings,
+    threads: int,
+) -> tuple[UnitFeatures, dict]:
+    """Features of units at `xy_um` (n, 2) with polygons `footprints` (n,), and the identity.
+
+    The identity tells whether a model fits these features: two sets of features are exchangeable
+    when their identities are equal.
+    """
+    identity = {"kind": settings.kind, "tile_um": settings.tile_um, "um_per_px": um_per_px}
+    if settings.kind == "morphology":
+        from histoscribe.features.morphology import describe_units
+
+        features = describe_units(slide, um_per_px, xy_um, footprints, has_nuclei, settings.tile_um)
+    else:  # torch is imported only where a network is used
+        from histoscribe.features.vit import encode_units, load_encoder
+
+        weights = Path(settings.weights)
+        name = settings.name or weights.name
+        encoder = load_encoder(settings.kind, name, settings.architecture, weights)
+        features = encode_units(
+            slide,
+            um_per_px,
+            xy_um,
+            footprints,
+            encoder,
+            settings.tile_um,
+            settings.batch_size,
+            threads,
+        )
+        file = weights / "model.safetensors" if weights.is_dir() else weights
+        identity |= {"name": name, "weights_sha256": file_digest(file)}
+    columns = "\n".join((*features.local_names, "", *features.context_names))
+    identity["columns_sha256"] = hashlib.sha256(columns.encode()).hexdigest()
+    return features, identity

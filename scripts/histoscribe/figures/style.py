@@ -1,0 +1,59 @@
+"""The one look of all figures, and how they are saved."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from histoscribe.storage import written_whole
+
+MM = 1 / 25.4  # inch
+FULL_WIDTH = 183 * MM  # two journal columns
+CUT_PERCENTILE = 99
+
+
+def use_style(matplotlibrc: Path) -> None:
+    """Take the project's matplotlib settings, from their defaults."""
+    plt.rcdefaults()
+    matplotlib.rc_file(matplotlibrc)
+
+
+def read_palette(path: Path) -> dict[str, str]:
+    """Colours by what they stand for."""
+    return pd.read_csv(path, sep="\t").set_index("use")["colour"].to_dict()
+
+
+def save_figure(figure: Figure, table: pd.DataFrame, paths: list[Path]) -> None:
+    """Write the figure and the numbers it shows; the endings of `paths` say which is which."""
+    for path in paths:
+        with written_whole(path) as partial:
+            if path.suffix == ".tsv":
+                table.to_csv(partial, sep="\t", index=False, float_format="%.5g")
+            else:
+                figure.savefig(partial, format=path.suffix[1:])
+    plt.close(figure)
+
+
+def upper_cut(values: np.ndarray) -> float:
+    """Upper end of a colour range: the 99th percentile, or the maximum where that is zero."""
+    cut = float(np.percentile(values, CUT_PERCENTILE))
+    return cut if cut > 0 else max(float(values.max()), 1e-9)
+
+
+def draw_scale_bar(axes: Axes, width_um: float) -> None:
+    """A scale bar of a round length, about a quarter of the panel, below its lower left corner."""
+    exponent = np.floor(np.log10(width_um / 4))
+    length = max(f * 10**exponent for f in (1, 2, 5) if f * 10**exponent <= width_um / 4)
+    label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    axes.plot(
+        [0, length / width_um], [-0.03, -0.03], transform=axes.transAxes,
+        color="black", linewidth=1.6, clip_on=False, solid_capstyle="butt",
+    )  # fmt: skip
+    axes.text(0, -0.05, label, transform=axes.transAxes, va="top", ha="left", fontsize=6.5)

@@ -1,0 +1,39 @@
+"""Models: from standardised features of units to the expression of a gene panel.
+
+Each kind is one module with `fit(training, settings, seed, threads) -> tensors` and
+`apply(tensors, settings, features) -> Prediction`; `KINDS` names them. Tensors are plain float32
+arrays, so that a model is a safetensors bundle and nothing else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+KINDS = ("ridge", "prts", "mean")
+
+
+@dataclass(frozen=True)
+class TrainingUnits:
+    """What a model learns from; nothing in it comes from test sections.
+
+    `features` (n_units, n_features) standardised and `expression` (n_units, n_genes) log1p
+    values, float32; `xy_um` (n_units, 2) and `section` (n_units,) say where units lie, for
+    spatial splits; `validation` (n_units,) bool marks units for early stopping, `usable`
+    (n_units,) bool those that may train beside them.
+    """
+
+    features: np.ndarray
+    expression: np.ndarray
+    xy_um: np.ndarray
+    section: np.ndarray
+    validation: np.ndarray
+    usable: np.ndarray
+    tile_um: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted log1p expression and probability of being expressed, (n_units, n_genes) each."""
+
+    expression: np.ndarray
+    probability: np.ndarray

@@ -1,0 +1,147 @@
+"""The trained model as one self-contained safetensors file: tensors, and a header of plain text.
+
+The header holds the model's kind and settings, the genes, the encoder and feature blocks it needs,
+and its provenance; nothing in the file is executed when it is read.
+"""
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from histoscribe.errors import UserError, problem
+from histoscribe.models import KINDS, Prediction
+from histoscribe.provenance import recall, versions
+from histoscribe.storage import written_whole
+
+FORMAT = "histoscribe-bundle-1"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with all that prediction needs besides features.
+
+    `encoder` is the identity of the encoder (see `encoder_identity`), `use` the feature blocks in
+    order; `feature_mean` and `feature_scale` (n_features,) standardise them; `target_sum` is the
+    total that predicted expression is normalised to.
+    """
+
+    kind: str
+    settings: dict
+    tensors: dict[str, np.ndarray]
+    genes: list[str]
+    encoder: dict
+    use: list[str]
+    feature_mean: np.ndarray
+    feature_scale: np.ndarray
+    target_sum: float | str
+    provenance: dict
+
+
+def write_bundle(bundle: Bundle, path: Path) -> None:
+    """Write the bundle in one piece."""
+    header = {
+        "kind": bundle.kind,
+        "settings": bundle.settings,
+        "genes": bundle.genes,
+        "encoder": bundle.encoder,
+        "use": bundle.use,
+        "target_sum": bundle.target_sum,
+        "provenance": {**bundle.provenance, "versions": versions()},
+    }
+    tensors = {f"model.{name}": np.ascontiguousarray(t) for name, t in bundle.tensors.items()}
+    tensors["feature_mean"] = bundle.feature_mean.astype(np.float32)
+    tensors["feature_scale"] = bundle.feature_scale.astype(np.float32)
+    metadata = {key: json.dumps(value) for key, value in header.items()}
+    with written_whole(path) as partial:
+        save_file(tensors, partial, metadata={"format": FORMAT, **metadata})
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle. Raises UserError where the file is none or is damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            problem(
+                str(path), f"no readable bundle ({error})", "a model.safetensors", "Train again."
+            )
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            problem(
+                str(path),
+                f"the format {metadata.get('format')}",
+                FORMAT,
+                "Give a model.safetensors that HistoScribe wrote.",
+            )
+        )
+    header = {key: json.loads(text) for key, text in metadata.items() if key != "format"}
+    return Bundle(
+        tensors={
+            name.removeprefix("model."): t for name, t in tensors.items() if name[:6] == "model."
+        },
+        feature_mean=tensors["feature_mean"],
+        feature_scale=tensors["feature_scale"],
+        **header,
+    )
+
+
+def model_of(kind: str):
+    """The module of a model kind, with `fit` and `apply`; torch is only imported for networks."""
+    if kind not in KINDS:
+        raise UserError(problem("model.kind", kind, "one of " + ", ".join(KINDS), "Correct it."))
+    return importlib.import_module(f"histoscribe.models.{kind}")
+
+
+def encoder_identity(features: ad.AnnData) -> dict:
+    """What tells one encoder from another: its name, weights, tile and feature names."""
+    return recall(features.uns)["encoder"]
+
+
+def join_blocks(features: ad.AnnData, use: list[str], rows: list[str]) -> np.ndarray:
+    """The chosen feature blocks side by side for the units named in `rows`, float32."""
+    position = features.obs_names.get_indexer(rows)
+    if (position < 0).any():
+        raise UserError(
+            problem(
+                "features",
+                f"no features for {(position < 0).sum()} of {len(rows)} units",
+                "features of every unit",
+                "Delete the section's features file and run again.",
+            )
+        )
+    return np.hstack([np.asarray(features.obsm[block])[position] for block in use]).astype(
+        np.float32
+    )
+
+
+def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -> Prediction:
+    """Predict the bundle's genes for the units named in `rows`.
+
+    Raises UserError when the features come from another encoder than the bundle's.
+    """
+    found = encoder_identity(features)
+    if found != bundle.encoder:
+        different = [k for k in {*found, *bundle.encoder} if found.get(k) != bundle.encoder.get(k)]
+        raise UserError(
+            problem(
+                where,
+                "features of another encoder ("
+                + ", ".join(f"{k}: {found.get(k)}" for k in sorted(different))
+                + ")",
+                ", ".join(f"{k}: {bundle.encoder.get(k)}" for k in sorted(different))
+                + ", as the model was trained with",
+                "Set features.encoder to the one of the bundle, or train a model for this one.",
+            )
+        )
+    joined = join_blocks(features, bundle.use, rows)
+    standardised = (joined - bundle.feature_mean) / bundle.feature_scale
+    return model_of(bundle.kind).apply(bundle.tensors, bundle.settings, standardised)

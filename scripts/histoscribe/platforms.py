@@ -1,0 +1,56 @@
+"""Which files a platform's output folder holds. Light: the Snakefile imports it.
+
+Each platform names the files its reader needs, so that missing ones are found before any job
+starts. The readers themselves are in `histoscribe.readers`.
+"""
+
+from pathlib import Path
+
+UNITS = {
+    "visium_hd": ("nucleus", "bin"),
+    "legacy_st": ("spot",),
+    "image": ("nucleus", "bin"),
+}
+NUCLEUS_BIN_UM = 2
+
+
+def measured_files(platform: str, path: str | Path, unit: str, bin_um: int) -> dict[str, Path]:
+    """The files that hold a section's measurement, by role; empty for platform `image`."""
+    if platform == "visium_hd":
+        return _visium_hd_files(Path(path), NUCLEUS_BIN_UM if unit == "nucleus" else bin_um)
+    if platform == "legacy_st":
+        return _legacy_st_files(Path(path))
+    return {}
+
+
+def own_nuclei(platform: str, path: str | Path) -> Path | None:
+    """The nucleus polygons that a platform's own software wrote (Space Ranger 4), if any."""
+    if platform != "visium_hd":
+        return None
+    outs = Path(path).parent if Path(path).name == "binned_outputs" else Path(path)
+    return outs / "segmented_outputs" / "nucleus_segmentations.geojson"
+
+
+def _visium_hd_files(path: Path, bin_um: int) -> dict[str, Path]:
+    """Space Ranger's layout; `path` may be `outs`, `binned_outputs` or one level above `outs`."""
+    name = f"square_{bin_um:03d}um"
+    choices = (path / "binned_outputs", path, path / "outs" / "binned_outputs")
+    folder = next((c / name for c in choices if (c / name).is_dir()), choices[0] / name)
+    spatial = folder / "spatial"
+    return {
+        "matrix": folder / "filtered_feature_bc_matrix.h5",
+        "positions": spatial / "tissue_positions.parquet",
+        "scalefactors": spatial / "scalefactors_json.json",
+    }
+
+
+def _legacy_st_files(path: Path) -> dict[str, Path]:
+    """Spatial Transcriptomics as published with her2st: a count table and a spot selection."""
+    selections = sorted(path.glob("*_selection.tsv"))
+    selection = selections[0] if selections else path / f"{path.name}_selection.tsv"
+    stem = selection.name.removesuffix("_selection.tsv")
+    counts = path / f"{stem}.tsv"
+    return {
+        "counts": counts if counts.is_file() else path / f"{stem}.tsv.gz",
+        "selection": selection,
+    }

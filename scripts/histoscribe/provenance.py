@@ -1,0 +1,65 @@
+"""What made a result: digests of code, versions of packages, and the record kept in `uns`."""
+
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+
+import histoscribe
+
+RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "torch", "timm", "stardist")
+RECORD_KEY = "histoscribe"
+
+
+def code_digest(*modules: str) -> str:
+    """Digest of package files or folders, named relative to the package ("evaluation.py").
+
+    In a rule's `params` it makes editing the package rerun the rule, since Snakemake only sees
+    the entry script.
+    """
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for module in sorted(modules):
+        path = root / module
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(path)
+        for file in files:
+            digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def versions() -> dict[str, str]:
+    """Versions of HistoScribe and of the packages that shape its numbers."""
+    found = {"histoscribe": histoscribe.__version__}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def record(**facts: object) -> dict[str, str]:
+    """The dictionary for `uns["histoscribe"]`: facts and versions, each as JSON text.
+
+    JSON text keeps None, lists and nesting unchanged through HDF5; `recall` reads it back.
+    """
+    return {
+        key: json.dumps(value, sort_keys=True)
+        for key, value in {**facts, "versions": versions()}.items()
+    }
+
+
+def recall(uns: dict) -> dict:
+    """The facts that `record` wrote into `uns["histoscribe"]`; empty where there are none."""
+    return {key: json.loads(str(value)) for key, value in uns.get(RECORD_KEY, {}).items()}
+
+
+def file_digest(path: Path | str) -> str:
+    """sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

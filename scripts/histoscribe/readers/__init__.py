@@ -1,0 +1,78 @@
+"""Readers: one module a platform, all with one contract.
+
+`read(files) -> AnnData` with raw integer counts (CSR, bins or spots x genes), unique gene symbols
+as `var_names`, the platform's ids in `var["gene_id"]`, and positions in full-resolution pixels of
+the section's image in `obsm["spatial_px"]` (x right, y down). `um_per_px(files)` is the resolution
+that the platform's own files state, or None. `shape` is the form of one measured unit.
+`read_section` turns any of them into the contract of `measured.h5ad`: `obsm["spatial"]` in um.
+"""
+
+from pathlib import Path
+from types import ModuleType
+
+import anndata as ad
+import numpy as np
+
+from histoscribe.errors import UserError, problem
+from histoscribe.image import Slide
+from histoscribe.provenance import RECORD_KEY, record
+from histoscribe.readers import legacy_st, visium_hd
+from histoscribe.units import px_to_um, settle_um_per_px
+
+READERS: dict[str, ModuleType] = {"visium_hd": visium_hd, "legacy_st": legacy_st}
+MIN_SHARE_IN_IMAGE = 0.5
+
+
+def full_um_per_px(
+    slide: Slide, platform: str, files: dict[str, Path], sheet: float | None, sample: str
+) -> float:
+    """The resolution of the full image, on which sheet, platform and image must agree."""
+    return settle_um_per_px(
+        {
+            "the sample sheet": sheet,
+            "the platform's files": READERS[platform].um_per_px(files) if files else None,
+            "the image's metadata": slide.um_per_px,
+        },
+        f"sample {sample}",
+    )
+
+
+def read_section(
+    platform: str,
+    files: dict[str, Path],
+    slide: Slide,
+    um_per_px: float,
+    sample: str,
+) -> ad.AnnData:
+    """The measured section: raw counts, `obsm["spatial"]` in um, facts in `uns["histoscribe"]`.
+
+    `um_per_px` is the resolution of `slide`, the full image. Raises UserError where most positions
+    lie outside it.
+    """
+    reader = READERS[platform]
+    adata, unit_size_um = reader.read(files)
+    _require_inside(adata.obsm["spatial_px"], (slide.width_px, slide.height_px), sample)
+    adata.obsm["spatial"] = px_to_um(adata.obsm.pop("spatial_px"), um_per_px)
+    adata.uns[RECORD_KEY] = record(
+        sample=sample,
+        platform=platform,
+        unit_shape=reader.SHAPE,
+        unit_size_um=unit_size_um,
+        um_per_px=um_per_px,
+    )
+    return adata
+
+
+def _require_inside(position_px: np.ndarray, size_px: tuple[int, int], sample: str) -> None:
+    inside = np.all((position_px >= 0) & (position_px <= np.asarray(size_px)), axis=1).mean()
+    if inside < MIN_SHARE_IN_IMAGE:
+        low, high = position_px.min(axis=0), position_px.max(axis=0)
+        raise UserError(
+            problem(
+                f"sample {sample}",
+                f"{inside:.0%} of the positions inside the image of {size_px[0]} x {size_px[1]} px"
+                f" (positions reach from {low.round()} to {high.round()})",
+                "most of them inside",
+                "Give the full-resolution image that the platform's software was run with.",
+            )
+        )

@@ -1,0 +1,350 @@
+"""A run as its sheet and config describe it, checked as a whole before any job starts.
+
+Light on purpose: the Snakefile imports it. `load_run` either returns a `Run` or raises one
+UserError that lists every problem found.
+"""
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from jsonschema import Draft202012Validator
+
+from histoscribe.errors import UserError, problem
+from histoscribe.experiments import Experiment, merge, resolve_experiments
+from histoscribe.platforms import UNITS, measured_files
+from histoscribe.units import PLAUSIBLE_UM_PER_PX
+
+DATA_VARIABLE = "HISTOSCRIBE_DATA"
+RETRIEVED = Path("resources/retrieved")
+RESERVED = ("sections", "features", "genes", "figures", "simulated", "logs", "benchmarks")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+REQUIRED_COLUMNS = ["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"]
+COLUMNS = [*REQUIRED_COLUMNS, "polygons", "group"]
+@dataclass(frozen=True)
+class Section:
+    """One row of the sample sheet, with paths resolved; None where the sheet is silent."""
+
+    sample: str
+    donor: str
+    platform: str
+    path: Path | None
+    image: Path
+    um_per_px: float | None
+    unit: str
+    split: str
+    polygons: Path | None
+    group: str | None
+    measured: dict[str, Path]
+
+    @property
+    def is_measured(self) -> bool:
+        return self.platform != "image"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Sections by sample and experiments by name, in the order of their files."""
+
+    sections: dict[str, Section]
+    experiments: dict[str, Experiment]
+
+    def samples(self, *splits: str) -> list[str]:
+        """Samples of the given splits, in sheet order."""
+        return [name for name, section in self.sections.items() if section.split in splits]
+
+
+def load_run(config: dict, schemas: Path) -> Run:
+    """Check config, sheet and experiments against the schemas in `schemas` and each other."""
+    problems = _schema_problems(config, schemas / "config.schema.yaml", "config")
+    if problems:  # nothing further can be trusted
+        raise UserError(_report(problems))
+    sheet_path = Path(config["samples"])
+    frame, problems = _read_sheet(sheet_path)
+    overrides, more = _read_experiments(config["experiments"], schemas)
+    problems += more
+    if frame is None or problems:
+        raise UserError(_report(problems))
+    rows = _rows(frame)
+    for line, row in rows:
+        problems += _schema_problems(
+            row, schemas / "samples.schema.yaml", f"{sheet_path} line {line}"
+        )
+    if problems:
+        raise UserError(_report(problems))
+    sections = [(line, _section(row, config)) for line, row in rows]
+    problems += _sheet_problems(sections, str(sheet_path), config)
+    problems += _config_problems(config)
+    for name, override in overrides.items():
+        problems += _experiment_problems(name, merge(config, override or {}), schemas)
+    if problems:
+        raise UserError(_report(problems))
+    experiments = resolve_experiments(config, overrides)
+    return Run({section.sample: section for _, section in sections}, experiments)
+
+
+def _report(problems: list[str]) -> str:
+    count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+    listed = "\n".join(f"  {i}. {text}" for i, text in enumerate(problems, 1))
+    return f"{count} in the sample sheet or config; nothing was run.\n{listed}"
+
+
+def _schema_problems(instance: object, schema_path: Path, where: str) -> list[str]:
+    schema = yaml.safe_load(schema_path.read_text())
+    problems = []
+    for error in Draft202012Validator(schema).iter_errors(instance):
+        at = "/".join(str(part) for part in error.absolute_path)
+        place = f"{where}, {at}" if at else where
+        expected = error.schema.get("description", "what config/README.md says")
+        problems.append(problem(place, error.message, expected, "Correct it."))
+    return problems
+
+
+def _read_sheet(path: Path) -> tuple[pd.DataFrame | None, list[str]]:
+    try:
+        frame = pd.read_csv(path, sep="\t", dtype=str, comment="#", skip_blank_lines=True)
+    except (OSError, ValueError) as error:
+        return None, [
+            problem(str(path), f"no readable table ({error})", "a sample sheet", "Correct samples.")
+        ]
+    frame.columns = frame.columns.str.strip()
+    problems = []
+    unknown = [column for column in frame.columns if column not in COLUMNS]
+    missing = [column for column in REQUIRED_COLUMNS if column not in frame.columns]
+    if unknown:
+        problems.append(
+            problem(
+                str(path),
+                "the unknown column " + ", ".join(repr(c) for c in unknown),
+                "only " + " ".join(COLUMNS),
+                "Remove or rename it; columns are separated by tabs.",
+            )
+        )
+    if missing:
+        problems.append(
+            problem(
+                str(path),
+                "no column " + ", ".join(missing),
+                " ".join(REQUIRED_COLUMNS),
+                "Add it; columns are separated by tabs.",
+            )
+        )
+    return frame, problems
+
+
+def _rows(frame: pd.DataFrame) -> list[tuple[int, dict]]:
+    """Line number (of rows; comment lines are not counted) and cells without the empty ones."""
+    rows = []
+    for i, cells in enumerate(frame.to_dict("records")):
+        row = {k: v.strip() for k, v in cells.items() if isinstance(v, str) and v.strip()}
+        if "um_per_px" in row:
+            with suppress(ValueError):  # the schema says what is wrong with the text
+                row["um_per_px"] = float(row["um_per_px"])
+        rows.append((i + 2, row))
+    return rows
+
+
+def _read_experiments(source: object, schemas: Path) -> tuple[dict, list[str]]:
+    path = Path(str(source))
+    try:
+        overrides = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        return {}, [
+            problem(str(path), f"no readable YAML ({error})", "experiments", "Correct experiments.")
+        ]
+    return overrides, _schema_problems(overrides, schemas / "experiments.schema.yaml", str(path))
+
+
+def data_folder(config: dict) -> Path:
+    """The folder from which the sheet's relative paths start."""
+    folder = Path(config["data_dir"])
+    if config["data_dir"] != "." and os.environ.get(DATA_VARIABLE):
+        folder = Path(os.environ[DATA_VARIABLE])
+    return folder
+
+
+def _section(row: dict, config: dict) -> Section:
+    folder = data_folder(config)
+
+    def resolve(cell: str) -> Path | None:
+        return folder / row[cell] if cell in row else None
+
+    path = resolve("path")
+    return Section(
+        sample=row["sample"],
+        donor=row["donor"],
+        platform=row["platform"],
+        path=path,
+        image=resolve("image"),
+        um_per_px=row.get("um_per_px"),
+        unit=row["unit"],
+        split=row["split"],
+        polygons=resolve("polygons"),
+        group=row.get("group"),
+        measured=measured_files(
+            row["platform"], path or ".", row["unit"], config["units"]["bin_um"]
+        ),
+    )
+
+
+def is_made_by_a_rule(path: Path, config: dict) -> bool:
+    """Whether a file need not be there yet: it is simulated or retrieved by this run."""
+    made = [RETRIEVED / name for name in config["datasets"]]
+    made += [Path(f"results/{config['run']}/simulated/{name}") for name in config["simulation"]]
+    return any(folder in path.parents or folder == path for folder in made)
+
+
+def _sheet_problems(sections: list[tuple[int, Section]], sheet: str, config: dict) -> list[str]:
+    problems = []
+    seen: dict[str, int] = {}
+    for line, section in sections:
+        where = f"{sheet} line {line}, sample {section.sample}"
+        if section.sample in seen:
+            problems.append(
+                problem(
+                    where,
+                    f"the sample of line {seen[section.sample]} again",
+                    "each sample once",
+                    "Rename or remove one of them.",
+                )
+            )
+        seen.setdefault(section.sample, line)
+        problems += _row_problems(where, section, config)
+    problems += _split_problems([section for _, section in sections], sheet, config)
+    return problems
+
+
+def _row_problems(where: str, section: Section, config: dict) -> list[str]:
+    problems = []
+    files = {"image": section.image, **section.measured}
+    if section.polygons is not None:
+        files["polygons"] = section.polygons
+    for role, path in files.items():
+        if not path.is_file() and not is_made_by_a_rule(path, config):
+            problems.append(
+                problem(
+                    where,
+                    f"no {role} file at {path}",
+                    "a file",
+                    "Correct the path"
+                    + (
+                        f", or set {DATA_VARIABLE} to the folder of the data."
+                        if config["data_dir"] != "."
+                        else "."
+                    ),
+                )
+            )
+    if section.unit not in UNITS[section.platform]:
+        problems.append(
+            problem(
+                where,
+                f"unit {section.unit} on platform {section.platform}",
+                " or ".join(UNITS[section.platform]),
+                "Choose a unit that the platform has.",
+            )
+        )
+    if not section.is_measured and section.split != "predict":
+        problems.append(
+            problem(
+                where,
+                f"split {section.split} on platform image, where nothing was measured",
+                "predict",
+                "Change the split.",
+            )
+        )
+    if section.is_measured and section.path is None:
+        problems.append(problem(where, "no path", "the platform's output folder", "Fill it in."))
+    low, high = PLAUSIBLE_UM_PER_PX
+    if section.um_per_px is not None and not low <= section.um_per_px <= high:
+        problems.append(
+            problem(
+                where,
+                f"um_per_px {section.um_per_px:g}",
+                f"{low} to {high} um per pixel",
+                "It is um per pixel, not pixels per um; 20x scans have about 0.5, 40x about 0.25.",
+            )
+        )
+    return problems
+
+
+def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[str]:
+    problems = []
+    if not any(s.split == "train" for s in sections) and config["bundle"] is None:
+        problems.append(
+            problem(
+                sheet,
+                "no row with split train",
+                "at least one section to train on, or a trained model",
+                "Add a row, or set bundle in the config to a model.safetensors.",
+            )
+        )
+    units = {s.unit for s in sections}
+    if len(units) > 1:
+        problems.append(
+            problem(sheet, "units " + ", ".join(sorted(units)), "one kind a run", "Split the run.")
+        )
+    splits_of: dict[str, set[str]] = {}
+    for section in sections:
+        if section.split != "predict":
+            splits_of.setdefault(section.donor, set()).add(section.split)
+    if len(splits_of) > 1:
+        problems += [
+            problem(
+                f"{sheet}, donor {donor}",
+                "sections with split " + " and ".join(sorted(splits)),
+                "each donor in one split, where there are several donors",
+                "A donor on both sides would flatter the scores; move its sections.",
+            )
+            for donor, splits in splits_of.items()
+            if len(splits) > 1
+        ]
+    return problems
+
+
+def _config_problems(config: dict) -> list[str]:
+    problems = []
+    encoders = config["features"]["encoders"]
+    if config["features"]["encoder"] not in encoders:
+        problems.append(
+            problem(
+                "config, features/encoder",
+                config["features"]["encoder"],
+                "one of " + ", ".join(encoders),
+                "Define it under features/encoders.",
+            )
+        )
+    if config["bundle"] is not None and not Path(config["bundle"]).is_file():
+        problems.append(
+            problem("config, bundle", config["bundle"], "a model.safetensors", "Correct the path.")
+        )
+    return problems
+
+
+def _experiment_problems(name: str, merged: dict, schemas: Path) -> list[str]:
+    """Problems of one experiment, with `merged` the config under its overrides."""
+    where = f"{merged['experiments']}, experiment {name}"
+    problems = _schema_problems(merged, schemas / "config.schema.yaml", where)
+    if name in RESERVED or not NAME.match(name):
+        problems.append(
+            problem(
+                where,
+                "a name that is reserved or holds odd characters",
+                "letters, digits, '.', '_' and '-'; not " + ", ".join(RESERVED),
+                "Rename it.",
+            )
+        )
+    panel = merged["genes"]["panel"]
+    if panel is not None and not (data_folder(merged) / panel).is_file():
+        problems.append(
+            problem(
+                f"{where}, genes/panel",
+                f"no file at {data_folder(merged) / panel}",
+                "a file with one gene a line",
+                "Correct the path.",
+            )
+        )
+    return problems

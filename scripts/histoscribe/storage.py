@@ -1,0 +1,39 @@
+"""Writing results so that a killed job leaves nothing that a later step would trust."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anndata as ad
+
+from histoscribe.errors import UserError, problem
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it takes its place, else it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_h5ad(adata: ad.AnnData, path: str | Path) -> None:
+    """Write an AnnData file, compressed and in one piece."""
+    with written_whole(path) as partial:
+        adata.write_h5ad(partial, compression="gzip", compression_opts=1)
+
+
+def read_h5ad(path: str | Path) -> ad.AnnData:
+    """Read an AnnData file. Raises UserError where it is damaged."""
+    try:
+        return ad.read_h5ad(path)
+    except (OSError, KeyError) as error:
+        raise UserError(
+            problem(str(path), f"an unreadable file ({error})", "an .h5ad file", "Delete it.")
+        ) from error

@@ -1,0 +1,132 @@
+"""Training: units of the training sections, a scaler fitted on them, and the chosen model."""
+
+from dataclasses import dataclass
+
+import anndata as ad
+import numpy as np
+
+from histoscribe.errors import UserError, problem
+from histoscribe.expression import targets
+from histoscribe.models import TrainingUnits
+from histoscribe.models.bundle import Bundle, encoder_identity, join_blocks, model_of
+from histoscribe.splits import block_folds, outside_buffer
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What to train on and how validation units are set apart where no section is for that.
+
+    `use`: feature blocks; `validation_fraction` of the units, in blocks of `block_um`, serve early
+    stopping; units whose tiles (`tile_um`) reach into them do not train.
+    """
+
+    use: list[str]
+    target_sum: float | str
+    tile_um: float
+    block_um: float
+    validation_fraction: float
+
+
+@dataclass(frozen=True)
+class SectionData:
+    """Filtered units of one section with their features."""
+
+    name: str
+    units: ad.AnnData
+    features: ad.AnnData
+    validates: bool
+
+
+def train(
+    sections: list[SectionData],
+    genes: list[str],
+    kind: str,
+    model_settings: dict,
+    settings: TrainingSettings,
+    seed: int,
+    threads: int,
+) -> Bundle:
+    """Fit one model on the training sections.
+
+    Sections that validate serve early stopping only. Raises UserError when sections come from
+    different encoders or nothing is left to train on.
+    """
+    encoder = encoder_identity(sections[0].features)
+    for section in sections[1:]:
+        if encoder_identity(section.features) != encoder:
+            raise UserError(
+                problem(
+                    f"features of {section.name}",
+                    encoder_identity(section.features),
+                    encoder,
+                    "Delete the features and run again.",
+                )
+            )
+    features = np.vstack(
+        [join_blocks(s.features, settings.use, list(s.units.obs_names)) for s in sections]
+    )
+    expression = np.vstack([targets(s.units, genes, settings.target_sum) for s in sections])
+    xy_um = np.vstack([np.asarray(s.units.obsm["spatial"]) for s in sections])
+    section = np.repeat(np.arange(len(sections)), [s.units.n_obs for s in sections])
+    set_apart = np.repeat([s.validates for s in sections], [s.units.n_obs for s in sections])
+    trains = ~set_apart
+    # Scalers see every unit that may train; set-apart sections stay unseen.
+    mean = features[trains].mean(axis=0, dtype=np.float64)
+    scale = features[trains].std(axis=0, dtype=np.float64)
+    scale = np.where(scale > 1e-8 * np.maximum(np.abs(mean), 1), scale, 1.0)
+    features -= mean.astype(np.float32)
+    features /= scale.astype(np.float32)
+    validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
+    fitted_on = trains if kind in ("ridge", "mean") else np.ones(len(trains), dtype=bool)
+    training = TrainingUnits(
+        features=features[fitted_on],
+        expression=expression[fitted_on],
+        xy_um=xy_um[fitted_on],
+        section=section[fitted_on],
+        validation=validation[fitted_on],
+        usable=usable[fitted_on],
+        tile_um=settings.tile_um,
+    )
+    tensors = model_of(kind).fit(training, model_settings, seed, threads)
+    return Bundle(
+        kind=kind,
+        settings=model_settings,
+        tensors=tensors,
+        genes=genes,
+        encoder=encoder,
+        use=settings.use,
+        feature_mean=mean,
+        feature_scale=scale,
+        target_sum=settings.target_sum,
+        provenance={
+            "sections": {s.name: "validation" if s.validates else "train" for s in sections},
+            "n_units_training": int(trains.sum()),
+            "seed": seed,
+        },
+    )
+
+
+def _validation_units(
+    xy_um: np.ndarray,
+    section: np.ndarray,
+    set_apart: np.ndarray,
+    settings: TrainingSettings,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Units for early stopping and units that may train beside them, (n_units,) bool each."""
+    if set_apart.any():
+        return set_apart, ~set_apart
+    n_folds = max(2, round(1 / settings.validation_fraction))
+    validation = block_folds(xy_um, section, settings.block_um, n_folds, seed) == 0
+    usable = outside_buffer(xy_um, section, validation, settings.tile_um)
+    if not validation.any() or not usable.any():
+        raise UserError(
+            problem(
+                "training.block_um and features.tile_um",
+                f"{settings.block_um:g} and {settings.tile_um:g} um, which leave "
+                f"{usable.sum()} units to train and {validation.sum()} to validate",
+                "both above zero",
+                "Make blocks smaller, or name a validation section in the sheet.",
+            )
+        )
+    return validation, usable

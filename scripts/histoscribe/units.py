@@ -1,0 +1,52 @@
+"""Lengths: micrometres, pixels, and the resolution that ties them together.
+
+Coordinates are um in the image frame: x right, y down, origin at the image's top-left corner.
+A pixel `k` covers `[k, k + 1) * um_per_px`, so its centre lies at `(k + 0.5) * um_per_px`.
+"""
+
+import numpy as np
+
+from histoscribe.errors import UserError, problem
+
+RESOLUTION_TOLERANCE = 0.02
+PLAUSIBLE_UM_PER_PX = (0.05, 20.0)
+
+
+def um_to_px(position_um: np.ndarray, um_per_px: float) -> np.ndarray:
+    """Continuous pixel coordinates of positions in um; pixel k covers [k, k + 1)."""
+    return np.asarray(position_um, dtype=np.float64) / um_per_px
+
+
+def px_to_um(position_px: np.ndarray, um_per_px: float) -> np.ndarray:
+    """Positions in um of continuous pixel coordinates."""
+    return np.asarray(position_px, dtype=np.float64) * um_per_px
+
+
+def settle_um_per_px(sources: dict[str, float | None], where: str) -> float:
+    """Agree on one resolution (um per pixel) among named sources, the first that speaks wins.
+
+    Raises UserError when no source speaks or when two of them differ by more than 2 %.
+    """
+    spoken = {name: value for name, value in sources.items() if value is not None}
+    if not spoken:
+        raise UserError(
+            problem(
+                where,
+                "no resolution in " + ", ".join(sources),
+                "one of them to say how many um a pixel measures",
+                "Fill in um_per_px in the sample sheet.",
+            )
+        )
+    (first, um_per_px), *others = spoken.items()
+    for name, value in others:
+        if abs(value / um_per_px - 1) > RESOLUTION_TOLERANCE:
+            raise UserError(
+                problem(
+                    where,
+                    f"{um_per_px:.4g} um/px in {first} but {value:.4g} um/px in {name}",
+                    f"agreement within {RESOLUTION_TOLERANCE:.0%}",
+                    "Check that the image is the one given to the platform's software, "
+                    "then correct or clear um_per_px in the sample sheet.",
+                )
+            )
+    return float(um_per_px)

@@ -1,0 +1,46 @@
+"""Predict the expression of every unit of a section from its image features and a model."""
+
+from pathlib import Path
+
+import anndata as ad
+import pandas as pd
+
+from histoscribe.joblog import job_log
+from histoscribe.models.bundle import predict, read_bundle
+from histoscribe.provenance import RECORD_KEY, file_digest, recall, record
+from histoscribe.storage import read_h5ad, write_h5ad
+
+
+def main(bundle_path: Path, features: Path, units: Path, sample: str, output: Path) -> None:
+    bundle = read_bundle(bundle_path)
+    adata = read_h5ad(units)
+    described = read_h5ad(features)
+    prediction = predict(bundle, described, list(adata.obs_names), f"sample {sample}")
+    predicted = ad.AnnData(
+        prediction.expression, obs=adata.obs, var=pd.DataFrame(index=bundle.genes)
+    )
+    predicted.layers["probability"] = prediction.probability
+    predicted.obsm["spatial"] = adata.obsm["spatial"]
+    facts = recall(adata.uns)
+    predicted.uns[RECORD_KEY] = record(
+        sample=sample,
+        model=bundle.kind,
+        use=bundle.use,
+        encoder=bundle.encoder,
+        target_sum=bundle.target_sum,
+        bundle_sha256=file_digest(bundle_path),
+        trained_on=bundle.provenance,
+        **{key: facts[key] for key in ("unit", "unit_shape", "unit_size_um")},
+    )
+    write_h5ad(predicted, output)
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        main(
+            bundle_path=Path(snakemake.input.bundle),
+            features=Path(snakemake.input.features),
+            units=Path(snakemake.input.units),
+            sample=snakemake.wildcards.sample,
+            output=Path(snakemake.output[0]),
+        )

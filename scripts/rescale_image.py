@@ -1,0 +1,36 @@
+"""Write the section's image at the working resolution, tiled and pyramidal."""
+
+from pathlib import Path
+
+from histoscribe.image import open_slide, write_rescaled
+from histoscribe.joblog import job_log
+from histoscribe.readers import full_um_per_px
+from histoscribe.storage import written_whole
+
+
+def main(
+    image: Path,
+    platform: str,
+    files: dict[str, Path],
+    sheet_um_per_px: float | None,
+    working_um_per_px: float,
+    sample: str,
+    output: Path,
+) -> None:
+    slide = open_slide(image)
+    um_per_px = full_um_per_px(slide, platform, files, sheet_um_per_px, sample)
+    with written_whole(output) as partial:
+        write_rescaled(slide, um_per_px, working_um_per_px, partial)
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        main(
+            image=Path(snakemake.input.image),
+            platform=snakemake.params.section["platform"],
+            files={k: Path(v) for k, v in snakemake.params.section["files"].items()},
+            sheet_um_per_px=snakemake.params.section["um_per_px"],
+            working_um_per_px=snakemake.params.working_um_per_px,
+            sample=snakemake.wildcards.sample,
+            output=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,108 @@
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from section_files import tissue_image, write_tiff, write_visium_hd
+
+from histoscribe.counting import assign_bins, count_nuclei, grid_units, sum_bins
+from histoscribe.errors import UserError
+from histoscribe.image import open_slide
+from histoscribe.platforms import measured_files
+from histoscribe.readers import read_section
+
+
+def bins_of_frame(n_rows, n_cols, bin_um, origin_um, angle):
+    """Centres of a rotated grid of bins, (n, 2) um, and their rows and columns."""
+    row, col = (a.ravel() for a in np.indices((n_rows, n_cols)))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    centre = np.column_stack([col + 0.5, row + 0.5]) * bin_um @ turn + origin_um
+    return centre, row, col
+
+
+def star(rng, centre, radius):
+    angle = np.sort(rng.uniform(0, 2 * np.pi, 14))
+    reach = radius * rng.uniform(0.6, 1.2, 14)
+    return shapely.Polygon(centre + np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None])
+
+
+def by_spatial_join(outlines, centre):
+    """The 10x guide's way: a bin counts where its centre lies within exactly one nucleus."""
+    points = gpd.GeoDataFrame(geometry=gpd.points_from_xy(*centre.T))
+    joined = gpd.sjoin(points, gpd.GeoDataFrame(geometry=outlines), predicate="within")
+    once = joined[~joined.index.duplicated(keep=False)]
+    nucleus = np.full(len(centre), -1)
+    nucleus[once.index] = once["index_right"]
+    return nucleus
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), angle=st.floats(-3.1, 3.1), bin_um=st.floats(0.5, 8))
+def test_label_raster_equals_spatial_join(seed, angle, bin_um):
+    rng = np.random.default_rng(seed)
+    centre, row, col = bins_of_frame(40, 60, bin_um, (70.0, 90.0), angle)
+    # Some nuclei overlap, some reach beyond the bins.
+    picks = centre[rng.choice(len(centre), 12)]
+    outlines = np.array([star(rng, p, 6 * bin_um) for p in picks])
+    outlines = shapely.make_valid(outlines)
+    outlines = outlines[shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON]
+    present = rng.random(len(centre)) < 0.8
+    found = assign_bins(outlines, centre[present], row[present], col[present])
+    np.testing.assert_array_equal(found.nucleus, by_spatial_join(outlines, centre[present]))
+
+
+def test_warped_positions_fall_back_to_the_exact_search():
+    rng = np.random.default_rng(3)
+    centre, row, col = bins_of_frame(30, 30, 2, (0, 0), 0.0)
+    centre = centre + np.column_stack([np.sin(row / 4), np.cos(col / 4)])
+    outlines = np.array([star(rng, p, 9) for p in centre[[100, 500, 700]]])
+    found = assign_bins(outlines, centre, row, col)
+    np.testing.assert_array_equal(found.nucleus, by_spatial_join(outlines, centre))
+
+
+def test_sum_bins_counts_each_bin_once():
+    rng = np.random.default_rng(0)
+    counts = sparse.csr_matrix(rng.poisson(1, (50, 7)))
+    nucleus = rng.integers(-1, 4, 50)
+    summed = sum_bins(counts, nucleus, 4)
+    dense = counts.toarray()
+    for i in range(4):
+        np.testing.assert_array_equal(summed[i].toarray().ravel(), dense[nucleus == i].sum(axis=0))
+
+
+def test_count_nuclei_from_a_space_ranger_folder(tmp_path):
+    slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
+    files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "nucleus", 8)
+    bins = read_section("visium_hd", files, slide, 0.5, "s")
+    # Bins start at (20, 10) um. The box holds the centres of columns 3-5 of rows 0 and 1.
+    box = shapely.box(20 + 6.1, 10.1, 20 + 12, 14)
+    other = shapely.box(20 + 30, 20, 20 + 40, 30)
+    nuclei = gpd.GeoDataFrame(
+        {"area_um2": shapely.area([box, other])},
+        geometry=[box, other],
+        index=pd.Index(["n1", "n2"], name="nucleus"),
+    )
+    units, accounting = count_nuclei(bins, nuclei)
+    assert list(units.obs["n_bins"]) == [6, 25]
+    assert units["n1", "ROW0"].X.toarray().item() == 3 * 5
+    assert accounting["bins_in_one_nucleus"] == 31
+    assert accounting["umi_assigned"] == units.X.sum()
+
+
+def test_no_bin_in_any_nucleus_is_an_error(tmp_path):
+    slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
+    files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "nucleus", 8)
+    bins = read_section("visium_hd", files, slide, 0.5, "s")
+    far = shapely.box(250, 150, 260, 160)
+    nuclei = gpd.GeoDataFrame({"area_um2": [100.0]}, geometry=[far], index=["n1"])
+    with pytest.raises(UserError, match="none of 600 bins inside any of 1 nuclei"):
+        count_nuclei(bins, nuclei)
+
+
+def test_grid_units_tile_the_image():
+    units = grid_units(100, 50, 8)
+    assert units.shape == (12 * 6, 0)
+    assert units.obsm["spatial"].max(axis=0).tolist() == [92.0, 44.0]

@@ -1,0 +1,122 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import sparse
+from scipy.stats import pearsonr
+from sklearn.metrics import roc_auc_score
+
+from histoscribe.errors import UserError
+from histoscribe.evaluation import (
+    Agreement,
+    auroc,
+    evaluate_section,
+    noise_ceiling,
+    pearson,
+    score_genes,
+    summarise,
+)
+from histoscribe.expression import log_normalise
+
+MATRIX = arrays(np.float32, (12, 3), elements=st.floats(0, 10, width=32))
+
+
+@settings(max_examples=50, deadline=None)
+@given(a=MATRIX, b=MATRIX, scale=st.floats(0.1, 10), shift=st.floats(-5, 5))
+def test_pearson_is_bounded_symmetric_and_scale_free(a, b, scale, shift):
+    r = pearson(a, b)
+    assert (np.abs(r) <= 1 + 1e-9).all()
+    np.testing.assert_allclose(r, pearson(b, a), atol=1e-9)
+    if (a.std(axis=0) > 0.1).all() and (b.std(axis=0) > 0.1).all():
+        np.testing.assert_allclose(r, pearson(a.astype(float) * scale + shift, b), atol=1e-4)
+
+
+def test_scores_agree_with_scipy_and_sklearn():
+    rng = np.random.default_rng(0)
+    measured = np.maximum(rng.normal(size=(200, 5)), 0).astype(np.float32)
+    predicted = (measured + rng.normal(size=(200, 5))).astype(np.float32)
+    scores = score_genes(Agreement(measured, predicted, predicted), list("abcde"))
+    for i in range(5):
+        assert scores["pcc"][i] == pytest.approx(pearsonr(measured[:, i], predicted[:, i])[0])
+        expected = roc_auc_score(measured[:, i] > 0, predicted[:, i])
+        assert scores["auroc"][i] == pytest.approx(expected)
+        assert scores["rmse"][i] == pytest.approx(
+            np.sqrt(np.mean((measured[:, i] - predicted[:, i]) ** 2)), rel=1e-5
+        )
+
+
+def test_constant_prediction_scores_nothing():
+    measured = np.random.default_rng(0).poisson(1, (100, 2)).astype(np.float32)
+    constant = np.full_like(measured, 0.3)
+    scores = score_genes(Agreement(measured, constant, constant), ["a", "b"])
+    assert scores["pcc"].tolist() == [0, 0]
+    assert scores["auroc"].tolist() == [0.5, 0.5]
+
+
+def test_auroc_of_one_class_is_undefined():
+    assert np.isnan(auroc(np.zeros((5, 1)), np.ones((5, 1), dtype=bool))).all()
+
+
+@pytest.mark.parametrize("depth", [100, 400])
+def test_ceiling_is_what_the_truth_scores(depth):
+    """The ceiling estimates the correlation of the expected expression with the counts."""
+    rng = np.random.default_rng(1)
+    n, g = 20_000, 40
+    state = rng.normal(size=(n, 3))
+    rate = np.exp(state @ rng.normal(size=(3, g)) * 0.4 + rng.normal(size=g))
+    share = rate / rate.sum(axis=1, keepdims=True)
+    umi_expected = depth * rng.lognormal(0, 0.2, n)
+    counts = rng.poisson(share * umi_expected[:, None])
+    umi = counts.sum(axis=1)
+    reached = pearson(
+        log_normalise(sparse.csr_matrix(counts), umi, "median"),
+        np.log1p(share * np.median(umi)),
+    )
+    ceiling = noise_ceiling(sparse.csr_matrix(counts), umi, "median", 3, seed=0)
+    assert np.abs(ceiling - reached).mean() < 0.03
+    assert abs((ceiling - reached).mean()) < 0.02
+
+
+def test_ceiling_of_pure_noise_is_near_zero():
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(0.5, (5000, 30)))
+    umi = np.asarray(counts.sum(axis=1)).ravel()
+    assert noise_ceiling(counts, umi, 1e4, 3, seed=0).mean() < 0.12
+
+
+@pytest.fixture
+def section():
+    rng = np.random.default_rng(0)
+    units = ad.AnnData(
+        sparse.csr_matrix(rng.poisson(2, (60, 6)), dtype=np.int32),
+        obs=pd.DataFrame(index=[f"u{i}" for i in range(60)]),
+        var=pd.DataFrame(index=list("ABCDEF")),
+    )
+    units.obs["umi"] = np.asarray(units.X.sum(axis=1)).ravel()
+    return units
+
+
+def predicted_like(units, genes):
+    values = np.random.default_rng(1).random((units.n_obs, len(genes)), dtype=np.float32)
+    predicted = ad.AnnData(values, obs=units.obs, var=pd.DataFrame(index=genes))
+    predicted.layers["probability"] = values
+    return predicted
+
+
+def test_evaluation_scores_shared_genes_only(section):
+    scores = evaluate_section(predicted_like(section, ["C", "Z", "A"]), section, "median", 2, 0)
+    assert scores["gene"].tolist() == ["C", "A"]
+    row = summarise(scores)
+    assert (row["n_genes"], row["n_units"]) == (2, 60)
+
+
+def test_no_shared_gene_is_an_error(section):
+    with pytest.raises(UserError, match="no shared gene"):
+        evaluate_section(predicted_like(section, ["x", "y"]), section, "median", 2, 0)
+
+
+def test_other_units_are_an_error(section):
+    with pytest.raises(UserError, match="60 and 59 units"):
+        evaluate_section(predicted_like(section, ["A"]), section[1:].copy(), "median", 2, 0)

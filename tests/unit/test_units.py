@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histoscribe.errors import UserError
+from histoscribe.units import px_to_um, settle_um_per_px, um_to_px
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20),
+    st.floats(0.05, 20),
+)
+def test_px_um_round_trip(positions, um_per_px):
+    there = um_to_px(np.array(positions), um_per_px)
+    np.testing.assert_allclose(px_to_um(there, um_per_px), positions, rtol=1e-12, atol=1e-9)
+
+
+def test_first_source_wins_within_tolerance():
+    assert settle_um_per_px({"sheet": None, "platform": 0.5, "image": 0.505}, "s") == 0.5
+
+
+@pytest.mark.parametrize("other", [0.5 * 1.03, 0.5 * 0.97])
+def test_conflict_names_both_sources(other):
+    with pytest.raises(UserError, match="0.5 um/px in the sheet but .* in the image"):
+        settle_um_per_px({"the sheet": 0.5, "the image": other}, "sample a")
+
+
+def test_silence_is_an_error():
+    with pytest.raises(UserError, match="no resolution"):
+        settle_um_per_px({"the sheet": None}, "sample a")

@@ -1,0 +1,155 @@
+"""What the rules share: the checked run, wildcards, and which files a wildcard stands for."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
+
+from histoscribe.errors import UserError
+from histoscribe.platforms import own_nuclei
+from histoscribe.provenance import code_digest
+from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
+
+try:
+    RUN = load_run(config, Path(workflow.basedir) / "schemas")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+FOLDS = ["holdout"]
+TRAINING = RUN.samples("train")
+VALIDATION = RUN.samples("validation")
+EVALUATED = RUN.samples("test")
+PREDICTED = RUN.samples("test", "predict")
+ENCODER = config["features"]["encoder"]
+
+
+wildcard_constraints:
+    sample="|".join(map(re.escape, RUN.sections)) or "none",
+    experiment="|".join(map(re.escape, RUN.experiments)),
+    fold="|".join(FOLDS),
+    gene_set="|".join(re.escape(e.gene_set) for e in RUN.experiments.values()),
+    encoder="|".join(map(re.escape, config["features"]["encoders"])),
+
+
+def section_of(wildcards):
+    return RUN.sections[wildcards.sample]
+
+
+def source_file(path):
+    """An input as the rule that makes it names it: a retrieved file hangs on its data set."""
+    if RETRIEVED in path.parents:
+        return str(RETRIEVED / path.relative_to(RETRIEVED).parts[0] / "retrieved.json")
+    return str(path)
+
+
+def image_file(wildcards):
+    return source_file(section_of(wildcards).image)
+
+
+def measured_inputs(wildcards):
+    return sorted({source_file(p) for p in section_of(wildcards).measured.values()})
+
+
+def section_params(wildcards):
+    """The facts of the sheet that readers need, as plain values."""
+    section = section_of(wildcards)
+    return {
+        "platform": section.platform,
+        "image": str(section.image),
+        "files": {role: str(path) for role, path in section.measured.items()},
+        "um_per_px": section.um_per_px,
+    }
+
+
+def given_polygons(section):
+    """Nuclei that need no segmentation: the sheet's, or those of the platform's software."""
+    if section.unit != "nucleus":
+        return None
+    if section.polygons is not None:
+        return section.polygons
+    own = own_nuclei(section.platform, section.path) if section.path else None
+    there = own is not None and (own.is_file() or is_made_by_a_rule(own, config))
+    return own if there and RETRIEVED not in own.parents else None
+
+
+def nuclei_input(wildcards):
+    unit = section_of(wildcards).unit
+    return {"nuclei": "<results>/sections/{sample}/nuclei.parquet"} if unit == "nucleus" else {}
+
+
+def measured_input(wildcards):
+    measured = section_of(wildcards).is_measured
+    return {"measured": "<results>/sections/{sample}/measured.h5ad"} if measured else {}
+
+
+def encoder_weights(wildcards):
+    """The file or folder an encoder loads, so that it is there before the job starts."""
+    encoder = config["features"]["encoders"][wildcards.encoder]
+    if encoder["kind"] == "checkpoint":
+        return {"weights": encoder["file"]}
+    if encoder["kind"] == "timm":
+        return {"weights": "resources/retrieved/encoders/{encoder}"}
+    return {}
+
+
+def segmenter_folder(wildcards):
+    """A StarDist model: the user's folder, or one to retrieve by name."""
+    model = config["segmentation"]["model"]
+    return model if Path(model).is_dir() else f"resources/retrieved/segmenters/{model}"
+
+
+def experiment_of(wildcards):
+    return RUN.experiments[wildcards.experiment]
+
+
+def gene_settings(wildcards):
+    """The settings of a gene set, its panel's path resolved."""
+    genes = next(e.genes for e in RUN.experiments.values() if e.gene_set == wildcards.gene_set)
+    panel = genes["panel"]
+    return {**genes, "panel": panel and str(data_folder(config) / panel)}
+
+
+def panel_file(wildcards):
+    panel = gene_settings(wildcards)["panel"]
+    return [panel] if panel else []
+
+
+def genes_file(wildcards):
+    return f"<results>/genes/{experiment_of(wildcards).gene_set}/{{fold}}/genes.tsv"
+
+
+def bundle_file(wildcards):
+    return config["bundle"] or "<results>/{experiment}/{fold}/model.safetensors"
+
+
+def predictions():
+    return expand(
+        "<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
+        experiment=RUN.experiments,
+        fold=FOLDS,
+        sample=PREDICTED,
+    )
+
+
+def evaluations():
+    return [
+        (experiment, fold, sample)
+        for experiment in RUN.experiments
+        for fold in FOLDS
+        for sample in EVALUATED
+    ]
+
+
+def figure_files():
+    if not EVALUATED:
+        return []
+    return expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"]) + expand(
+        "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}",
+        experiment=[name for name, e in RUN.experiments.items() if e.model["kind"] != "mean"][:1],
+        fold=FOLDS,
+        sample=EVALUATED,
+        ending=["pdf", "png", "tsv"],
+    )

@@ -1,0 +1,56 @@
+"""Units and their counts.
+
+in:  <results>/sections/{sample}/measured.h5ad, nuclei.parquet
+out: <results>/sections/{sample}/units.raw.h5ad, units.h5ad, units.accounting.tsv
+"""
+
+
+rule count_units:
+    """Count molecules of every unit."""
+    input:
+        unpack(measured_input),
+        unpack(nuclei_input),
+        image="<results>/sections/{sample}/image.ome.tif",
+    output:
+        "<results>/sections/{sample}/units.raw.h5ad",
+    log:
+        "<logs>/count_units/{sample}.log",
+    benchmark:
+        "<benchmarks>/count_units/{sample}.tsv"
+    conda:
+        "../../envs/sections.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        unit=lambda wildcards: section_of(wildcards).unit,
+        bin_um=lookup(dpath="units/bin_um", within=config),
+        working_um_per_px=lookup(dpath="image/um_per_px", within=config),
+        code=code_digest("counting.py", "filtering.py"),
+    script:
+        "../../scripts/count_units.py"
+
+
+rule filter_units:
+    """Drop units that fail the quality cuts, and account for them."""
+    input:
+        raw="<results>/sections/{sample}/units.raw.h5ad",
+    output:
+        units="<results>/sections/{sample}/units.h5ad",
+        accounting=ensure("<results>/sections/{sample}/units.accounting.tsv", non_empty=True),
+    log:
+        "<logs>/filter_units/{sample}.log",
+    benchmark:
+        "<benchmarks>/filter_units/{sample}.tsv"
+    conda:
+        "../../envs/sections.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: config["units"]["filter"][section_of(wildcards).unit],
+        code=code_digest("filtering.py"),
+    script:
+        "../../scripts/filter_units.py"

@@ -1,0 +1,54 @@
+"""Scores of predictions against measurements.
+
+in:  <results>/{experiment}/{fold}/predicted/{sample}.h5ad, sections/{sample}/units.h5ad
+out: <results>/{experiment}/{fold}/evaluated/{sample}.tsv, <results>/summary.tsv
+"""
+
+
+rule evaluate_prediction:
+    """Score each gene, beside its noise ceiling."""
+    input:
+        predicted="<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
+        units="<results>/sections/{sample}/units.h5ad",
+    output:
+        ensure("<results>/{experiment}/{fold}/evaluated/{sample}.tsv", non_empty=True),
+    log:
+        "<logs>/evaluate_prediction/{experiment}.{fold}.{sample}.log",
+    benchmark:
+        "<benchmarks>/evaluate_prediction/{experiment}.{fold}.{sample}.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        target_sum=lookup(dpath="expression/target_sum", within=config),
+        ceiling_repeats=lookup(dpath="evaluation/ceiling_repeats", within=config),
+        seed=lookup(dpath="seed", within=config),
+        code=code_digest("evaluation.py", "expression.py"),
+    script:
+        "../../scripts/evaluate_prediction.py"
+
+
+rule summarise_evaluation:
+    """One row an experiment, fold and section."""
+    input:
+        [f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
+    output:
+        ensure("<results>/summary.tsv", non_empty=True),
+    log:
+        "<logs>/summarise_evaluation.log",
+    benchmark:
+        "<benchmarks>/summarise_evaluation.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        evaluated=evaluations(),
+        code=code_digest("evaluation.py"),
+    script:
+        "../../scripts/summarise_evaluation.py"

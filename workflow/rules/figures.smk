@@ -1,0 +1,60 @@
+"""Figures, each with the numbers it shows as .tsv.
+
+in:  <results>/{experiment}/{fold}/evaluated/{sample}.tsv, predicted/{sample}.h5ad
+out: <results>/figures/ablation.*, gene_maps/{experiment}/{fold}/{sample}.*
+"""
+
+
+rule plot_ablation:
+    """PCC and RMSE of every experiment, gene by gene."""
+    input:
+        scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
+        style="resources/matplotlibrc",
+        palette="resources/palette.tsv",
+    output:
+        multiext("<results>/figures/ablation", ".pdf", ".svg", ".png", ".tsv"),
+    log:
+        "<logs>/plot_ablation.log",
+    benchmark:
+        "<benchmarks>/plot_ablation.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        evaluated=evaluations(),
+        kinds={name: e.model["kind"] for name, e in RUN.experiments.items()},
+        code=code_digest("figures"),
+    script:
+        "../../scripts/plot_ablation.py"
+
+
+rule plot_gene_maps:
+    """Measured and predicted maps of the best-predicted genes beside the H&E."""
+    input:
+        scores="<results>/{experiment}/{fold}/evaluated/{sample}.tsv",
+        predicted="<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
+        units="<results>/sections/{sample}/units.h5ad",
+        image="<results>/sections/{sample}/image.ome.tif",
+        style="resources/matplotlibrc",
+    output:
+        multiext("<results>/figures/gene_maps/{experiment}/{fold}/{sample}", ".pdf", ".png", ".tsv"),
+    log:
+        "<logs>/plot_gene_maps/{experiment}.{fold}.{sample}.log",
+    benchmark:
+        "<benchmarks>/plot_gene_maps/{experiment}.{fold}.{sample}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=20,
+    params:
+        n_genes=lookup(dpath="figures/n_genes", within=config),
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        target_sum=lookup(dpath="expression/target_sum", within=config),
+        code=code_digest("figures", "expression.py"),
+    script:
+        "../../scripts/plot_gene_maps.py"

@@ -1,0 +1,62 @@
+"""Models and their predictions.
+
+in:  units and features of the training sections; features of the section to predict
+out: <results>/{experiment}/{fold}/model.safetensors, predicted/{sample}.h5ad
+"""
+
+
+rule train_model:
+    """Train one experiment's model."""
+    input:
+        genes=genes_file,
+        units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING + VALIDATION),
+        features=expand(f"<results>/features/{ENCODER}/{{sample}}.h5ad", sample=TRAINING + VALIDATION),
+    output:
+        "<results>/{experiment}/{fold}/model.safetensors",
+    log:
+        "<logs>/train_model/{experiment}.{fold}.log",
+    benchmark:
+        "<benchmarks>/train_model/{experiment}.{fold}.tsv"
+    conda:
+        "../../envs/model.yaml"
+    threads: 2
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=lambda wildcards: int(experiment_of(wildcards).model["kind"] == "prts"),
+    params:
+        validates={sample: sample in VALIDATION for sample in TRAINING + VALIDATION},
+        kind=lambda wildcards: experiment_of(wildcards).model["kind"],
+        model=lambda wildcards: experiment_of(wildcards).model_settings,
+        use=lambda wildcards: experiment_of(wildcards).use,
+        training=lambda wildcards: experiment_of(wildcards).training,
+        target_sum=lookup(dpath="expression/target_sum", within=config),
+        tile_um=lookup(dpath="features/tile_um", within=config),
+        seed=lookup(dpath="seed", within=config),
+        code=code_digest("training.py", "models", "splits.py", "expression.py"),
+    script:
+        "../../scripts/train_model.py"
+
+
+rule predict_expression:
+    """Predict a section's expression from its features and a model."""
+    input:
+        bundle=bundle_file,
+        features=f"<results>/features/{ENCODER}/{{sample}}.h5ad",
+        units="<results>/sections/{sample}/units.h5ad",
+    output:
+        "<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
+    log:
+        "<logs>/predict_expression/{experiment}.{fold}.{sample}.log",
+    benchmark:
+        "<benchmarks>/predict_expression/{experiment}.{fold}.{sample}.tsv"
+    conda:
+        "../../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code_digest("models"),
+    script:
+        "../../scripts/predict_expression.py"
