@@ -10,7 +10,7 @@ SOURCES := scripts tests
 .PHONY: demo test benchmark lint clean
 
 demo: $(INSTALLED)
-	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --quiet rules host
+	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --nolock --quiet rules host
 	@.venv/bin/python scripts/histoscribe/farewell.py results/demo
 
 test: $(INSTALLED)

@@ -90,7 +90,7 @@ def write_visium_hd(
             "pxl_col_in_fullres": origin_px[0] + (col + 0.5) * step,
         }
     )
-    (square / "spatial").mkdir()
+    (square / "spatial").mkdir(exist_ok=True)
     positions.sample(frac=1, random_state=seed).to_parquet(
         square / "spatial" / "tissue_positions.parquet", index=False
     )
@@ -104,7 +104,8 @@ def tissue_image(height_px: int, width_px: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     pixels = np.full((height_px, width_px, 3), (228, 170, 200), dtype=np.int16)
     pixels += rng.integers(-20, 20, (height_px, width_px, 1), dtype=np.int16)
-    y, x = np.mgrid[:height_px, :width_px]
-    for cx, cy in rng.uniform((0, 0), (width_px, height_px), (height_px * width_px // 800, 2)):
-        pixels[(x - cx) ** 2 + (y - cy) ** 2 < 36] = (92, 60, 140)
+    y, x = np.mgrid[-6:7, -6:7]
+    disc = x**2 + y**2 < 36
+    for cx, cy in rng.integers((6, 6), (width_px - 6, height_px - 6), (width_px * 3, 2)):
+        pixels[cy - 6 : cy + 7, cx - 6 : cx + 7][disc] = (92, 60, 140)
     return pixels.clip(0, 255).astype(np.uint8)

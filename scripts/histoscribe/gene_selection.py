@@ -5,6 +5,7 @@ resolution 0.6, Wilcoxon of each cluster against the rest, adjusted P < 0.01 and
 change| >= 1. Or a fixed panel that the user names.
 """
 
+import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,7 @@ def _cluster(pooled: ad.AnnData, settings: GeneSettings, seed: int) -> ad.AnnDat
     adata = adata[:, adata.var["highly_variable"]].copy()
     n_pcs = min(settings.n_pcs, adata.n_vars - 1, adata.n_obs - 1)
     sc.pp.pca(adata, n_comps=n_pcs, random_state=seed)
+    _prepare_umap()
     sc.pp.neighbors(adata, n_neighbors=settings.n_neighbours, random_state=seed)
     sc.tl.leiden(
         adata,
@@ -138,11 +140,22 @@ def _cluster(pooled: ad.AnnData, settings: GeneSettings, seed: int) -> ad.AnnDat
     return adata
 
 
+def _prepare_umap() -> None:
+    """`neighbors` imports umap, and that torchvision where both are installed."""
+    if importlib.util.find_spec("torchvision") is not None:
+        from histoscribe.torch_setup import prepare_torchvision
+
+        prepare_torchvision()
+
+
 def _differential_genes(clustered: ad.AnnData, settings: GeneSettings) -> pd.DataFrame:
     if clustered.obs["leiden"].nunique() < 2:
         return pd.DataFrame(columns=COLUMNS)
     clustered.X.sort_indices()
-    tests = illico.asymptotic_wilcoxon(clustered, is_log1p=True, group_keys="leiden").reset_index()
+    # exp_post_agg: the fold change is scanpy's, of back-transformed means of log1p values.
+    tests = illico.asymptotic_wilcoxon(
+        clustered, is_log1p=True, group_keys="leiden", exp_post_agg=True
+    ).reset_index()
     tests.columns = ["cluster", "gene", *tests.columns[2:]]
     tests["adjusted_p"] = tests.groupby("cluster", observed=True)["p_value"].transform(
         lambda p: false_discovery_control(p.fillna(1.0))

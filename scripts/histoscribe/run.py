@@ -25,6 +25,8 @@ RESERVED = ("sections", "features", "genes", "figures", "simulated", "logs", "be
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 REQUIRED_COLUMNS = ["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"]
 COLUMNS = [*REQUIRED_COLUMNS, "polygons", "group"]
+
+
 @dataclass(frozen=True)
 class Section:
     """One row of the sample sheet, with paths resolved; None where the sheet is silent."""

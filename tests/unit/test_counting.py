@@ -26,7 +26,9 @@ def bins_of_frame(n_rows, n_cols, bin_um, origin_um, angle):
 def star(rng, centre, radius):
     angle = np.sort(rng.uniform(0, 2 * np.pi, 14))
     reach = radius * rng.uniform(0.6, 1.2, 14)
-    return shapely.Polygon(centre + np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None])
+    return shapely.Polygon(
+        centre + np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None]
+    )
 
 
 def by_spatial_join(outlines, centre):

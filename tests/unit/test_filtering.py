@@ -25,9 +25,7 @@ PAPER = FilterSettings(area_px2_below=2000, umi_above=20, mito_fraction_below=0.
 
 def test_quality_counts_human_and_mouse_mitochondria(units):
     assert units.obs["umi"].tolist() == [31, 40, 11, 0, 32, 21]
-    np.testing.assert_allclose(
-        units.obs["mito_fraction"], [1 / 31, 10 / 40, 1 / 11, 0, 2 / 32, 0]
-    )
+    np.testing.assert_allclose(units.obs["mito_fraction"], [1 / 31, 10 / 40, 1 / 11, 0, 2 / 32, 0])
 
 
 def test_the_papers_cuts_and_their_account(units):

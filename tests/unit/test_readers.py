@@ -84,7 +84,7 @@ def test_positions_outside_the_image(tmp_path, slide):
 def test_resolution_in_conflict(tmp_path, slide):
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs"), "bin", 8)
     assert full_um_per_px(slide, "visium_hd", files, None, "a") == 0.5
-    with pytest.raises(UserError, match="0.55 um/px in the sample sheet but 0.5 um/px"):
+    with pytest.raises(UserError, match=r"0\.55 um/px in the sample sheet but 0\.5 um/px"):
         full_um_per_px(slide, "visium_hd", files, 0.55, "a")
 
 
@@ -127,9 +127,7 @@ def test_legacy_st_of_two_sections(legacy, slide):
     selection["x"] += 100
     selection.to_csv(path, sep="\t", index=False)
     with pytest.raises(UserError, match="no spot of the count table"):
-        read_section(
-            "legacy_st", measured_files("legacy_st", legacy, "spot", 8), slide, 5.0, "s"
-        )
+        read_section("legacy_st", measured_files("legacy_st", legacy, "spot", 8), slide, 5.0, "s")
 
 
 def test_damaged_scalefactors(tmp_path, slide):

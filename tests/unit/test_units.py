@@ -22,7 +22,7 @@ def test_first_source_wins_within_tolerance():
 
 @pytest.mark.parametrize("other", [0.5 * 1.03, 0.5 * 0.97])
 def test_conflict_names_both_sources(other):
-    with pytest.raises(UserError, match="0.5 um/px in the sheet but .* in the image"):
+    with pytest.raises(UserError, match=r"0\.5 um/px in the sheet but .* in the image"):
         settle_um_per_px({"the sheet": 0.5, "the image": other}, "sample a")
 
 

@@ -1,4 +1,4 @@
-"""What the rules share: the checked run, wildcards, and which files a wildcard stands for."""
+"""What rules share: the checked run, wildcards, and which files a wildcard stands for."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def section_of(wildcards):
 
 
 def source_file(path):
-    """An input as the rule that makes it names it: a retrieved file hangs on its data set."""
+    """An input under the name of what makes it: a retrieved file hangs on its data set."""
     if RETRIEVED in path.parents:
         return str(RETRIEVED / path.relative_to(RETRIEVED).parts[0] / "retrieved.json")
     return str(path)
@@ -146,7 +146,9 @@ def evaluations():
 def figure_files():
     if not EVALUATED:
         return []
-    return expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"]) + expand(
+    return expand(
+        "<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"]
+    ) + expand(
         "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}",
         experiment=[name for name, e in RUN.experiments.items() if e.model["kind"] != "mean"][:1],
         fold=FOLDS,

@@ -10,7 +10,9 @@ rule train_model:
     input:
         genes=genes_file,
         units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING + VALIDATION),
-        features=expand(f"<results>/features/{ENCODER}/{{sample}}.h5ad", sample=TRAINING + VALIDATION),
+        features=expand(
+            f"<results>/features/{ENCODER}/{{sample}}.h5ad", sample=TRAINING + VALIDATION
+        ),
     output:
         "<results>/{experiment}/{fold}/model.safetensors",
     log:

@@ -4,7 +4,6 @@ in:  polygons, or <results>/sections/{sample}/image.ome.tif
 out: <results>/sections/{sample}/nuclei.parquet (um)
 """
 
-
 GIVEN = {s: p for s, x in RUN.sections.items() if (p := given_polygons(x)) is not None}
 
 
@@ -20,10 +19,10 @@ rule import_nuclei:
         "<logs>/import_nuclei/{sample}.log",
     benchmark:
         "<benchmarks>/import_nuclei/{sample}.tsv"
-    conda:
-        "../../envs/sections.yaml"
     wildcard_constraints:
         sample="|".join(map(re.escape, GIVEN)) or "none",
+    conda:
+        "../../envs/sections.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -47,10 +46,10 @@ rule segment_nuclei:
         "<logs>/segment_nuclei/{sample}.log",
     benchmark:
         "<benchmarks>/segment_nuclei/{sample}.tsv"
-    conda:
-        "../../envs/nuclei.yaml"
     wildcard_constraints:
         sample="|".join(re.escape(s) for s in RUN.sections if s not in GIVEN) or "none",
+    conda:
+        "../../envs/nuclei.yaml"
     threads: 4
     resources:
         mem_mb=8000,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from histoscribe.features import UnitFeatures
+from histoscribe.features.tiles import require_tile_fits, tile_size_px
 from histoscribe.image import Slide
 from histoscribe.provenance import file_digest
 
@@ -42,6 +43,7 @@ def encode(
     The identity tells whether a model fits these features: two sets of features are exchangeable
     when their identities are equal.
     """
+    require_tile_fits(slide, tile_size_px(settings.tile_um, um_per_px))
     identity = {"kind": settings.kind, "tile_um": settings.tile_um, "um_per_px": um_per_px}
     if settings.kind == "morphology":
         from histoscribe.features.morphology import describe_units

@@ -101,39 +101,47 @@ def describe_company(
     `extent_um` together. Means of a nucleus without neighbours are its own traits.
     """
     n = len(xy_um)
-    company = {}
     tree = cKDTree(xy_um)
-    k = min(max(NEIGHBOURS) + 1, n)
-    distances = np.full((n, max(NEIGHBOURS) + 1), reach_um)
-    if n > 1:
-        found, _ = tree.query(xy_um, k=k)
-        distances[:, :k] = np.minimum(found, reach_um)
-    for rank in NEIGHBOURS:
-        company[f"neighbour_{rank}_distance"] = distances[:, rank]
-    pairs = tree.query_pairs(min(max(radii_um), reach_um), output_type="ndarray")
-    one = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    other = np.concatenate([pairs[:, 1], pairs[:, 0]])
-    order = np.lexsort((other, one))
-    one, other = one[order], other[order]
-    apart = np.linalg.norm(xy_um[one] - xy_um[other], axis=1)
+    company = _nearest(tree, xy_um, reach_um)
+    one, other, apart = _pairs(tree, xy_um, min(max(radii_um), reach_um))
     whole = apart + extent_um[other] <= reach_um
     for radius in radii_um:
-        near = apart <= min(radius, reach_um)
-        count = np.bincount(one[near], minlength=n)
-        per_mm2 = 1e6 / (np.pi * min(radius, reach_um) ** 2)
-        company[f"nuclei_{radius:g}um_density"] = count * per_mm2
-        near &= whole
-        centre, neighbour = one[near], other[near]
+        within = min(radius, reach_um)
+        near = apart <= within
+        per_mm2 = 1e6 / (np.pi * within**2)
+        company[f"nuclei_{radius:g}um_density"] = np.bincount(one[near], minlength=n) * per_mm2
+        centre, neighbour = one[near & whole], other[near & whole]
         count = np.bincount(centre, minlength=n)
-        lonely = count == 0
+
+        def mean(values: np.ndarray, centre: np.ndarray = centre, count=count) -> np.ndarray:
+            return np.bincount(centre, values, minlength=n) / np.maximum(count, 1)
+
         for name, values in traits.items():
-            mean = np.bincount(centre, values[neighbour], minlength=n) / np.maximum(count, 1)
-            mean_square = np.bincount(centre, values[neighbour] ** 2, minlength=n)
-            mean_square /= np.maximum(count, 1)
-            spread = np.sqrt(np.maximum(mean_square - mean**2, 0.0))
-            company[f"nuclei_{radius:g}um_{name}_mean"] = np.where(lonely, values, mean)
-            company[f"nuclei_{radius:g}um_{name}_std"] = spread
-        cos = np.bincount(centre, np.cos(2 * angle[neighbour]), minlength=n)
-        sin = np.bincount(centre, np.sin(2 * angle[neighbour]), minlength=n)
-        company[f"nuclei_{radius:g}um_alignment"] = np.hypot(cos, sin) / np.maximum(count, 1)
+            average = np.where(count > 0, mean(values[neighbour]), values)
+            spread = mean((values[neighbour] - average[centre]) ** 2)
+            company[f"nuclei_{radius:g}um_{name}_mean"] = average
+            company[f"nuclei_{radius:g}um_{name}_std"] = np.sqrt(spread)
+        double = 2 * angle[neighbour]
+        company[f"nuclei_{radius:g}um_alignment"] = np.hypot(
+            mean(np.cos(double)), mean(np.sin(double))
+        )
     return company
+
+
+def _nearest(tree: cKDTree, xy_um: np.ndarray, reach_um: float) -> dict[str, np.ndarray]:
+    """Distances to the k-th nearest nucleus, cut at the reach."""
+    n, most = len(xy_um), max(NEIGHBOURS) + 1
+    distances = np.full((n, most), reach_um)
+    if n > 1:
+        found, _ = tree.query(xy_um, k=min(most, n))
+        distances[:, : found.shape[1]] = np.minimum(found, reach_um)
+    return {f"neighbour_{rank}_distance": distances[:, rank] for rank in NEIGHBOURS}
+
+
+def _pairs(tree: cKDTree, xy_um: np.ndarray, within_um: float) -> tuple[np.ndarray, ...]:
+    """Both directions of all pairs within a distance, in a fixed order, and how far apart."""
+    pairs = tree.query_pairs(within_um, output_type="ndarray")
+    one, other = np.concatenate([pairs, pairs[:, ::-1]]).T
+    order = np.lexsort((other, one))
+    one, other = one[order], other[order]
+    return one, other, np.linalg.norm(xy_um[one] - xy_um[other], axis=1)

@@ -6,6 +6,7 @@ two largest directions of optical density (OD), and in it the outermost robust a
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -99,8 +100,8 @@ def _sample(slide: Slide, seed: int) -> np.ndarray:
     x_edges = np.linspace(0, slide.width_px, columns + 1)
     y_edges = np.linspace(0, slide.height_px, rows + 1)
     windows = []
-    for y0, y1 in zip(y_edges[:-1], y_edges[1:], strict=True):
-        for x0, x1 in zip(x_edges[:-1], x_edges[1:], strict=True):
+    for y0, y1 in pairwise(y_edges):
+        for x0, x1 in pairwise(x_edges):
             x = int(x0 + rng.random() * max(x1 - x0 - size, 0))
             y = int(y0 + rng.random() * max(y1 - y0 - size, 0))
             windows.append(slide.read_region(x, y, size, size))

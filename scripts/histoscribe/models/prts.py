@@ -64,7 +64,10 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
         training.features.shape[1], n_genes, settings["hidden"], settings["dropout"]
     ).to(device)
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
+        network.parameters(),
+        lr=settings["learning_rate"],
+        weight_decay=settings["weight_decay"],
+        fused=True,
     )
     prevalence = (training.expression[training.usable] > 0).mean(axis=0)
     weight_of = {

@@ -7,7 +7,7 @@ was measured; gene symbols are real names, their effects are drawn.
 **Tissue.** A surface (bare glass, keratin, layered epithelium), and below it six patches parted
 by fibrous stroma: glands with lumens, tumour nests, a lymphoid aggregate with a germinal centre,
 smooth muscle, fat. Ducts, vessels and fat cells are explicit shapes; fibres follow the contour
-lines of a stream function. Cells of 14 types are placed by hard-core thinning (a Matern process of
+lines of a stream function. Cells of 14 types are placed by hard-core thinning (simple
 sequential inhibition) with mixtures of types per zone (`cell_types.COMPOSITION`); some types keep
 to one zone, lymphocytes, macrophages and plasma cells are found in many.
 

@@ -70,7 +70,7 @@ class SimulatedSection:
         polygons_um: (nuclei, vertices, 2) x, y of the nuclear outlines, um in the image frame, not
             closed.
         truth: nuclei x genes, see `histoscribe.simulation`.
-        domain_map: (rows, columns) uint8 index into `domains`.
+        domain_map: (rows, columns) uint8 index into `cell_types.DOMAIN_NAMES`.
     """
 
     settings: SimulationSettings

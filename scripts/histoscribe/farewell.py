@@ -1,0 +1,27 @@
+"""What a finished run says: where its results are, and how well its models did."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+
+def farewell(results: Path) -> str:
+    """Name the summary, the predictions and the figures of a run, with the main scores."""
+    summary = pd.read_csv(results / "summary.tsv", sep="\t")
+    columns = ["experiment", "sample", "pcc_mean", "ceiling_mean", "fraction_of_ceiling_median"]
+    predictions = sorted(results.glob("*/*/predicted/*.h5ad"))
+    figures = sorted(results.glob("figures/**/*.png"))
+    lines = [
+        "",
+        summary[columns].to_string(index=False),
+        "",
+        f"summary      {results / 'summary.tsv'}",
+        *(f"predicted    {path}" for path in predictions if "/full/" in str(path)),
+        *(f"figure       {path}" for path in figures),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(farewell(Path(sys.argv[1])) + "\n")

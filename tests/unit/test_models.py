@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from histoscribe.errors import UserError
+from histoscribe.evaluation import pearson
+from histoscribe.models import KINDS, TrainingUnits
+from histoscribe.models.bundle import Bundle, model_of, read_bundle, write_bundle
+from histoscribe.splits import block_folds
+
+SETTINGS = {
+    "ridge": {"alphas": [1, 100, 10000], "n_folds": 4, "block_um": 100},
+    "mean": {},
+    "prts": {
+        "hidden": [32, 32],
+        "dropout": 0.1,
+        "learning_rate": 0.01,
+        "weight_decay": 0.05,
+        "batch_size": 64,
+        "max_epochs": 15,
+        "patience": 5,
+        "regression_weight": 1.0,
+        "output": "gated",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Expression that follows the first two of ten features, with dropout of expression."""
+    rng = np.random.default_rng(0)
+    n = 2400
+    xy = rng.uniform(0, 1000, (n, 2))
+    features = rng.normal(size=(n, 10)).astype(np.float32)
+    drive = features[:, :2] @ rng.normal(size=(2, 6))
+    expression = np.maximum(drive + rng.normal(size=(n, 6)) * 0.5, 0).astype(np.float32)
+    section = np.zeros(n, dtype=int)
+    validation = block_folds(xy, section, 100, 5, seed=0) == 0
+    training = TrainingUnits(features, expression, xy, section, validation, ~validation, 20.0)
+    return training, expression
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_model_learns_what_was_planted(planted, kind):
+    training, expression = planted
+    model = model_of(kind)
+    tensors = model.fit(training, SETTINGS[kind], seed=0, threads=2)
+    prediction = model.apply(tensors, SETTINGS[kind], training.features)
+    assert prediction.expression.shape == prediction.probability.shape == expression.shape
+    assert np.isfinite(prediction.expression).all()
+    assert prediction.probability.min() >= 0
+    assert prediction.probability.max() <= 1
+    # The mean of the drive alone bounds what can be reached at about 0.9.
+    reached = pearson(expression, prediction.expression).mean()
+    if kind == "mean":
+        assert reached == 0
+        np.testing.assert_allclose(prediction.expression[0], expression.mean(axis=0), rtol=1e-4)
+    else:
+        assert reached > 0.7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_seed_gives_the_same_model(planted, kind):
+    training, _ = planted
+    fit = model_of(kind).fit
+    first, second = (fit(training, SETTINGS[kind], 3, 1) for _ in range(2))
+    for name, tensor in first.items():
+        np.testing.assert_array_equal(tensor, second[name])
+
+
+def test_ridge_equals_the_closed_form(planted):
+    training, expression = planted
+    settings = {**SETTINGS["ridge"], "alphas": [50]}
+    tensors = model_of("ridge").fit(training, settings, 0, 1)
+    x = training.features.astype(np.float64)
+    centred = x - x.mean(axis=0)
+    weights = np.linalg.solve(
+        centred.T @ centred + 50 * np.eye(10), centred.T @ (expression - expression.mean(axis=0))
+    )
+    np.testing.assert_allclose(tensors["weights"][:, :6], weights, atol=1e-5)
+    at_mean = model_of("ridge").apply(tensors, {}, x.mean(axis=0, keepdims=True).astype("f4"))
+    np.testing.assert_allclose(at_mean.expression[0], expression.mean(axis=0), atol=1e-5)
+
+
+def test_ridge_penalises_what_does_not_generalise():
+    """Features that only mark the block invite a small penalty within blocks, none across."""
+    rng = np.random.default_rng(0)
+    xy = np.repeat(rng.uniform(0, 2000, (40, 2)), 30, axis=0)
+    signature = np.repeat(rng.normal(size=(40, 60)), 30, axis=0)
+    features = (signature + 0.01 * rng.normal(size=(1200, 60))).astype(np.float32)
+    expression = np.repeat(rng.random((40, 3)), 30, axis=0).astype(np.float32)
+    none = np.zeros(1200, dtype=bool)
+    training = TrainingUnits(features, expression, xy, np.zeros(1200), none, ~none, 1.0)
+    settings = {"alphas": [0.01, 1e6], "n_folds": 5, "block_um": 50}
+    tensors = model_of("ridge").fit(training, settings, 0, 1)
+    assert (tensors["alpha"][:3] == 1e6).all()
+
+
+def bundle(planted, kind="ridge"):
+    training, _ = planted
+    return Bundle(
+        kind=kind,
+        settings=SETTINGS[kind],
+        tensors=model_of(kind).fit(training, SETTINGS[kind], 0, 2),
+        genes=[f"G{i}" for i in range(6)],
+        encoder={"kind": "morphology", "tile_um": 128.0},
+        use=["local", "global"],
+        feature_mean=np.zeros(10),
+        feature_scale=np.ones(10),
+        target_sum="median",
+        provenance={"sections": {"a": "train"}},
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bundle_round_trip_predicts_the_same(planted, kind, tmp_path):
+    training, _ = planted
+    written = bundle(planted, kind)
+    write_bundle(written, tmp_path / "model.safetensors")
+    read = read_bundle(tmp_path / "model.safetensors")
+    assert (read.genes, read.encoder, read.use) == (written.genes, written.encoder, written.use)
+    before, after = (
+        model_of(kind).apply(b.tensors, b.settings, training.features) for b in (written, read)
+    )
+    np.testing.assert_array_equal(before.expression, after.expression)
+
+
+def test_damaged_and_foreign_bundles(planted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_bundle(bundle(planted), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="no readable bundle"):
+        read_bundle(path)
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(UserError, match="the format None"):
+        read_bundle(path)

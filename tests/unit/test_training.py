@@ -1,0 +1,75 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from histoscribe.errors import UserError
+from histoscribe.models.bundle import predict
+from histoscribe.provenance import RECORD_KEY, record
+from histoscribe.training import SectionData, TrainingSettings, train
+
+GENES = ["A", "B", "C"]
+RIDGE = {"alphas": [1, 100], "n_folds": 3, "block_um": 100}
+SETTINGS = TrainingSettings(["local", "global"], "median", 40.0, 100.0, 0.2)
+
+
+def section(name, seed, validates=False, encoder="morphology"):
+    rng = np.random.default_rng(seed)
+    n = 500
+    index = [f"{name}-{i}" for i in range(n)]
+    local = rng.normal(3, 2, (n, 4)).astype(np.float32)
+    rate = np.exp(0.4 * (local[:, :3] - 3)) * 3
+    units = ad.AnnData(
+        sparse.csr_matrix(rng.poisson(rate), dtype=np.int32),
+        obs=pd.DataFrame(index=index),
+        var=pd.DataFrame(index=GENES),
+    )
+    units.obs["umi"] = 40
+    units.obsm["spatial"] = rng.uniform(0, 800, (n, 2))
+    shuffled = rng.permutation(n)  # features are matched by name, not by row
+    features = ad.AnnData(obs=pd.DataFrame(index=[index[i] for i in shuffled]))
+    features.obsm["local"] = local[shuffled]
+    features.obsm["global"] = rng.normal(size=(n, 2)).astype(np.float32)
+    features.uns[RECORD_KEY] = record(encoder={"kind": encoder})
+    return SectionData(name, units, features, validates)
+
+
+def test_training_and_prediction_match_units_by_name():
+    bundle = train([section("a", 0), section("b", 1)], GENES, "ridge", RIDGE, SETTINGS, 0, 1)
+    test = section("c", 2)
+    rows = list(test.units.obs_names)
+    predicted = predict(bundle, test.features, rows, "c").expression
+    truth = test.units.X.toarray()
+    assert min(np.corrcoef(predicted[:, i], truth[:, i])[0, 1] for i in range(3)) > 0.5
+
+
+def test_scalers_do_not_see_validation_sections():
+    alone = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1)
+    beside = train([section("a", 0), section("v", 5, True)], GENES, "mean", {}, SETTINGS, 0, 1)
+    np.testing.assert_array_equal(alone.feature_mean, beside.feature_mean)
+    np.testing.assert_array_equal(alone.tensors["mean"], beside.tensors["mean"])
+
+
+def test_features_of_another_encoder():
+    with pytest.raises(UserError, match="features of b"):
+        train([section("a", 0), section("b", 1, encoder="hipt")], GENES, "mean", {}, SETTINGS, 0, 1)
+    bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1)
+    other = section("c", 2, encoder="hipt")
+    with pytest.raises(UserError, match=r"another encoder \(kind: hipt\)"):
+        predict(bundle, other.features, list(other.units.obs_names), "c")
+
+
+def test_missing_genes_and_features_are_named():
+    with pytest.raises(UserError, match=r"1 of 4 genes \(such as Q"):
+        train([section("a", 0)], [*GENES, "Q"], "mean", {}, SETTINGS, 0, 1)
+    whole = section("a", 0)
+    half = SectionData("a", whole.units, whole.features[:250].copy(), False)
+    with pytest.raises(UserError, match="no features for 250 of 500 units"):
+        train([half], GENES, "mean", {}, SETTINGS, 0, 1)
+
+
+def test_blocks_too_large_to_set_one_apart():
+    huge = TrainingSettings(["local"], "median", 40.0, 5000.0, 0.2)
+    with pytest.raises(UserError, match="Make blocks smaller"):
+        train([section("a", 0)], GENES, "prts", {}, huge, 0, 1)

@@ -1,0 +1,225 @@
+"""The real workflow on small simulated sections: accuracy, reruns, interruption, prediction."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from histoscribe.evaluation import SUMMARY_COLUMNS, pearson
+from histoscribe.expression import targets
+from histoscribe.models.bundle import read_bundle
+from histoscribe.provenance import recall
+
+pytestmark = pytest.mark.slow
+EXPERIMENTS = {
+    "full": {},
+    "local-only": {"features": {"use": ["local"]}},
+    "prts-full": {"model": {"kind": "prts", "prts": {"max_epochs": 15, "hidden": [128, 128]}}},
+}
+SIDE_UM = 500
+
+
+@pytest.fixture(scope="module")
+def workplace(new_workplace):
+    """The demo on sections a quarter the size, run once for this module."""
+    workplace = new_workplace("demo")
+    (workplace.folder / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
+    demo = yaml.safe_load((workplace.folder / "config/demo/config.yaml").read_text())
+    simulation = {
+        name: {**settings, "width_um": SIDE_UM, "height_um": SIDE_UM}
+        for name, settings in demo["simulation"].items()
+    }
+    workplace.config = workplace.write_config(
+        "small",
+        base="config/demo/config.yaml",
+        experiments="experiments.yaml",
+        simulation=simulation,
+        model={"ridge": {"block_um": 150}},
+        training={"block_um": 150},
+    )
+    workplace.words = workplace.run("--configfile", workplace.config)
+    workplace.results = workplace.folder / "results" / "demo"
+    return workplace
+
+
+def test_summary_has_the_columns_and_rows_that_the_design_names(workplace):
+    summary = pd.read_csv(workplace.results / "summary.tsv", sep="\t")
+    assert list(summary.columns) == SUMMARY_COLUMNS
+    assert summary["experiment"].tolist() == [*EXPERIMENTS, "training-mean"]
+    by_name = summary.set_index("experiment")
+    assert by_name.loc["training-mean", "pcc_mean"] == 0
+    assert by_name.loc["full", "pcc_mean"] > by_name.loc["local-only", "pcc_mean"] * 0.9
+    assert (by_name["pcc_mean"] <= by_name["ceiling_mean"]).all()
+
+
+def test_prediction_reaches_most_of_what_the_truth_scores(workplace):
+    """The simulator's expected expression, scored against the same counts, is the reference."""
+    section = "section-3"
+    units = ad.read_h5ad(workplace.results / f"sections/{section}/units.h5ad")
+    truth = ad.read_h5ad(workplace.results / f"simulated/{section}/truth.h5ad")
+    scores = pd.read_csv(workplace.results / f"full/holdout/evaluated/{section}.tsv", sep="\t")
+    expected = truth[units.obs_names]
+    genes = scores["gene"].tolist()
+    share = expected[:, genes].to_df() / np.asarray(expected.X.sum(axis=1)).reshape(-1, 1)
+    total = units.obs["umi"].median()
+    reference = pearson(targets(units, genes, "median"), np.log1p(share.to_numpy() * total))
+    assert scores["pcc"].mean() > 0.6 * reference.mean()
+
+
+def test_predictions_carry_what_a_reader_needs(workplace):
+    path = workplace.results / "full/holdout/predicted/section-3.h5ad"
+    predicted = ad.read_h5ad(path)
+    genes = pd.read_csv(workplace.results / "genes/default/holdout/genes.tsv", sep="\t")
+    assert predicted.var_names.tolist() == genes["gene"].tolist()
+    assert np.isfinite(predicted.X).all()
+    assert predicted.layers["probability"].min() >= 0
+    assert predicted.layers["probability"].max() <= 1
+    facts = recall(predicted.uns)
+    assert facts["trained_on"]["sections"] == {"section-1": "train", "section-2": "train"}
+    assert facts["encoder"]["kind"] == "morphology"
+    bundle = read_bundle(workplace.results / "full/holdout/model.safetensors")
+    assert bundle.genes == genes["gene"].tolist()
+
+
+def test_units_are_accounted_for(workplace):
+    table = pd.read_csv(workplace.results / "sections/section-1/units.accounting.tsv", sep="\t")
+    units = ad.read_h5ad(workplace.results / "sections/section-1/units.h5ad")
+    left = table.set_index("rule")["left"]
+    assert left.iloc[-1] == units.n_obs
+    assert left["all"] - table["removed"].sum() == units.n_obs
+    assert left["umi_assigned"] < left["umi_under_tissue"]
+
+
+def test_figures_and_their_numbers_are_there(workplace):
+    figures = workplace.results / "figures"
+    table = pd.read_csv(figures / "ablation.tsv", sep="\t")
+    summary = pd.read_csv(workplace.results / "summary.tsv", sep="\t").set_index("experiment")
+    drawn = table[table["score"] == "pcc"].set_index("experiment")["mean"]
+    for experiment in EXPERIMENTS:
+        assert drawn[experiment] == pytest.approx(summary.loc[experiment, "pcc_mean"], abs=1e-3)
+    for path in ("ablation.pdf", "ablation.svg", "gene_maps/full/holdout/section-3.png"):
+        assert (figures / path).stat().st_size > 5000
+
+
+def test_a_second_run_does_nothing(workplace):
+    assert "Nothing to be done" in workplace.run("--configfile", workplace.config)
+
+
+def jobs_of(words):
+    """Rule names and counts of a dry run's table of jobs."""
+    rows = words.split("Job stats:")[1].split("total")[0].splitlines()
+    return {
+        cells[0]: int(cells[1])
+        for line in rows
+        if len(cells := line.split()) == 2 and cells[1].isdigit()
+    }
+
+
+def test_editing_an_experiment_reruns_only_its_jobs(workplace):
+    path = workplace.folder / "experiments.yaml"
+    edited = {**EXPERIMENTS, "local-only": {"features": {"use": ["global"]}}}
+    path.write_text(yaml.safe_dump(edited))
+    try:
+        jobs = jobs_of(workplace.run("--configfile", workplace.config, "-n"))
+    finally:
+        path.write_text(yaml.safe_dump(EXPERIMENTS))
+    assert jobs["train_model"] == jobs["predict_expression"] == jobs["evaluate_prediction"] == 1
+    assert not {"extract_features", "count_units", "select_genes", "simulate_section"} & set(jobs)
+
+
+def test_editing_the_package_reruns_what_uses_it(workplace):
+    path = workplace.folder / "scripts/histoscribe/evaluation.py"
+    before = path.read_text()
+    path.write_text(before + "\n# edited\n")
+    try:
+        jobs = jobs_of(workplace.run("--configfile", workplace.config, "-n"))
+    finally:
+        path.write_text(before)
+    assert jobs["evaluate_prediction"] == len(EXPERIMENTS) + 1
+    assert "train_model" not in jobs
+
+
+def test_a_trained_bundle_predicts_on_a_new_slide(workplace):
+    """Nothing measured: a slide with polygons and a bundle from an earlier run."""
+    simulated = "results/demo/simulated/section-3"
+    cells = ["new", "donor-9", "image", f"{simulated}/image.tif", "nucleus", "predict"]
+    cells.append(f"{simulated}/segmented_outputs/nucleus_segmentations.geojson")
+    header = [
+        "sample",
+        "donor",
+        "platform",
+        "image",
+        "unit",
+        "split",
+        "polygons",
+        "path",
+        "um_per_px",
+    ]
+    (workplace.folder / "new.tsv").write_text(
+        "\t".join(header) + "\n" + "\t".join(cells) + "\t\t\n"
+    )
+    config = workplace.write_config(
+        "new", run="new", samples="new.tsv", bundle="results/demo/full/holdout/model.safetensors"
+    )
+    workplace.run("--configfile", config)
+    new = ad.read_h5ad(workplace.folder / "results/new/pretrained/holdout/predicted/new.h5ad")
+    known = ad.read_h5ad(workplace.results / "full/holdout/predicted/section-3.h5ad")
+    assert set(known.obs_names) <= set(new.obs_names)
+    np.testing.assert_allclose(new[known.obs_names].X, known.X, atol=1e-4)
+
+
+def test_killed_midway_it_completes(workplace):
+    """The whole process group is killed while jobs run; the next call finishes the run."""
+    results = workplace.folder / "results" / "killed"
+    config = workplace.write_config(
+        "killed",
+        run="killed",
+        samples="killed.tsv",
+        experiments="experiments.yaml",
+        genes={"n_hvg": 300},
+        simulation={
+            name: {"seed": i, "donor_seed": i, "width_um": 250, "height_um": 250}
+            for i, name in enumerate(("s1", "s2"))
+        },
+        model={"ridge": {"block_um": 80}},
+        training={"block_um": 80},
+    )
+    (workplace.folder / "experiments.yaml").write_text("full: {}\n")
+    lines = [
+        "\t".join(["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"])
+    ]
+    for name, split in (("s1", "train"), ("s2", "test")):
+        folder = f"results/killed/simulated/{name}"
+        lines.append(
+            "\t".join(
+                (name, name, "visium_hd", folder, f"{folder}/image.tif", "", "nucleus", split)
+            )
+        )
+    (workplace.folder / "killed.tsv").write_text("\n".join(lines) + "\n")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config]
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=workplace.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 240
+        while not list(results.glob("sections/*/measured.h5ad")):
+            assert time.monotonic() < deadline, "the run did not get under way"
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (results / "summary.tsv").exists()
+        workplace.run("--nolock", "--configfile", config)  # as `make demo` does
+    finally:
+        (workplace.folder / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
+    assert (results / "summary.tsv").is_file()
