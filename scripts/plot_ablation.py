@@ -23,7 +23,7 @@ def main(
     gathered = pd.concat(
         pd.read_csv(path, sep="\t").assign(experiment=experiment, fold=fold, sample=sample)
         for experiment, fold, sample, path in scores
-    )
+    ).reset_index(drop=True)
     table = ablation_table(gathered)
     save_figure(draw_ablation(table, colours), table, outputs)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.expression import targets
-from histoscribe.figures.gene_maps import draw_gene_maps
+from histoscribe.figures.gene_maps import distinct_best_genes, draw_gene_maps
 from histoscribe.figures.style import save_figure, use_style
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
@@ -29,8 +29,8 @@ def main(
 ) -> None:
     use_style(style)
     table = pd.read_csv(scores, sep="\t").set_index("gene")
-    genes = table["pcc"].nlargest(n_genes).index.tolist()
     adata, prediction = read_h5ad(units), read_h5ad(predicted)
+    genes = distinct_best_genes(table["pcc"], prediction.to_df(), n_genes)
     facts = recall(adata.uns)
     xy_um = np.asarray(adata.obsm["spatial"])
     margin = facts["unit_size_um"]
@@ -44,7 +44,6 @@ def main(
         (left, right, bottom, top),
         xy_um,
         facts["unit_size_um"],
-        facts["unit_shape"] != "square",
         measured,
         shown,
         table,

@@ -1,6 +1,7 @@
 """Fetch a public data set's files, check them, and unpack its archives."""
 
 import json
+import shutil
 from pathlib import Path
 
 from histoscribe.archives import extract_archive
@@ -15,11 +16,12 @@ def main(files: list[dict], output: Path) -> None:
     fetched = {}
     for file in files:
         checks = {key: file.get(key) for key in ("sha256", "md5", "size_bytes")}
-        path = folder / file["url"].rsplit("/", 1)[-1]
-        retrieve_file(file["url"], path, **checks)
+        path = retrieve_file(file["url"], folder / file["url"].rsplit("/", 1)[-1], **checks)
         fetched[path.name] = {"url": file["url"], "sha256": file_digest(path)}
         if file.get("extract"):
-            extract_archive(path, folder)
+            target = folder / path.name.split(".")[0]
+            shutil.rmtree(target, ignore_errors=True)  # of a run that was cut short
+            extract_archive(path, target)
             path.unlink()
     with written_whole(output) as partial:
         partial.write_text(json.dumps(fetched, indent=2))

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -21,6 +22,7 @@ from histoscribe.errors import UserError, problem
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60
+ANNOUNCED = "announced"
 USER_AGENT = "histoscribe"  # 10x's server refuses Python's own
 DIGESTS_NAME = "SHA256SUMS"
 HUB_URL = "https://huggingface.co"
@@ -61,11 +63,12 @@ def retrieve_file(
     path: Path | str,
     sha256: str | None = None,
     md5: str | None = None,
-    size_bytes: int | None = None,
+    size_bytes: int | Literal["announced"] | None = None,
 ) -> Path:
     """Download `url` to `path`, verified by every check given; at least one must be.
 
-    A file that is already there and passes is kept. Raises UserError where the server can't be
+    `size_bytes` may be "announced": the size that the server states, where none is published,
+    which only guards against a download that was cut short. A file that is already there and passes is kept. Raises UserError where the server can't be
     reached, the connection breaks, or a check fails; `path` is then as it was before.
     """
     path = Path(path)
@@ -79,12 +82,21 @@ def retrieve_file(
                 "Add one of them to the dataset's settings.",
             )
         )
-    if path.is_file() and not _faults(path, **checks):
+    announced_only = size_bytes == ANNOUNCED
+    if announced_only:
+        checks["size_bytes"] = None
+    if path.is_file() and any(checks.values()) and not _faults(path, **checks):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        _download(url, part, path)
+        announced = _download(url, part, path)
+        if announced_only and announced is None:
+            raise UserError(
+                problem(
+                    url, "no size announced by the server", "one", "Give sha256, md5 or size_bytes."
+                )
+            )
         faults = _faults(part, **checks)
         if faults:
             found, expected = zip(*faults, strict=True)
@@ -173,7 +185,8 @@ def retrieve_segmenter(
     return folder
 
 
-def _download(url: str, part: Path, path: Path) -> None:
+def _download(url: str, part: Path, path: Path) -> int | None:
+    """Fetch `url` into `part`; the size that the server announced, where it did."""
     try:
         if not url.startswith(("https://", "http://")):
             raise ValueError("not an http address")
@@ -205,6 +218,7 @@ def _download(url: str, part: Path, path: Path) -> None:
                 f"Run it where there is a network, or put the file by hand at {path}.",
             )
         ) from error
+    return announced
 
 
 def _hub_file(

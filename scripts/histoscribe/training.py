@@ -8,7 +8,7 @@ import numpy as np
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import targets
 from histoscribe.models import TrainingUnits
-from histoscribe.models.bundle import Bundle, encoder_identity, join_blocks, model_of
+from histoscribe.models.bundle import Bundle, encoder_identity, join_blocks, model_of, standardise
 from histoscribe.splits import block_folds, outside_buffer
 
 
@@ -74,8 +74,7 @@ def train(
     mean = features[trains].mean(axis=0, dtype=np.float64)
     scale = features[trains].std(axis=0, dtype=np.float64)
     scale = np.where(scale > 1e-8 * np.maximum(np.abs(mean), 1), scale, 1.0)
-    features -= mean.astype(np.float32)
-    features /= scale.astype(np.float32)
+    features = standardise(features, mean, scale)
     validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
     fitted_on = trains if kind in ("ridge", "mean") else np.ones(len(trains), dtype=bool)
     training = TrainingUnits(

@@ -85,8 +85,13 @@ def contents(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "checks",
-    [{"sha256": SHA256}, {"md5": MD5.upper()}, {"size_bytes": len(CONTENT)}],
-    ids=["sha256", "md5", "size"],
+    [
+        {"sha256": SHA256},
+        {"md5": MD5.upper()},
+        {"size_bytes": len(CONTENT)},
+        {"size_bytes": "announced"},
+    ],
+    ids=["sha256", "md5", "size", "announced"],
 )
 def test_a_verified_file_is_put_in_place(server: str, tmp_path: Path, checks: dict) -> None:
     path = retrieve_file(f"{server}/data.bin", tmp_path / "new" / "data.bin", **checks)

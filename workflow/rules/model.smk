@@ -21,7 +21,7 @@ rule train_model:
         "<benchmarks>/train_model/{experiment}.{fold}.tsv"
     conda:
         "../../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=16000,
         runtime=240,

@@ -19,7 +19,7 @@ def ablation_table(scores: pd.DataFrame) -> pd.DataFrame:
     row an experiment, sample and score comes out; the ceiling is a row of its own.
     """
     first = scores["experiment"] == scores["experiment"].iloc[0]
-    ceiling = scores[first].assign(experiment=CEILING, pcc=scores["ceiling"], rmse=np.nan)
+    ceiling = scores[first].assign(experiment=CEILING, pcc=lambda s: s["ceiling"], rmse=np.nan)
     both = pd.concat([ceiling, scores], ignore_index=True)
     rows = []
     for (sample, experiment), genes in both.groupby(["sample", "experiment"], sort=False):
@@ -95,6 +95,7 @@ def _draw_boxes(axes: Axes, shown: pd.DataFrame, names: list[str], colours: dict
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.use_sticky_edges = False
     axes.margins(x=0.04)
     axes.grid(axis="x", linewidth=0.4, color="0.9")
     axes.set_axisbelow(True)

@@ -20,6 +20,7 @@ from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
 
 FORMAT = "histoscribe-bundle-1"
+FEATURE_LIMIT = 8.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,15 @@ def join_blocks(features: ad.AnnData, use: list[str], rows: list[str]) -> np.nda
     )
 
 
+def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Features in units of the training spread, float32, cut at +-8.
+
+    The cut keeps a rare outlier of another section from ruling a linear model.
+    """
+    scaled = (features - mean.astype(np.float32)) / scale.astype(np.float32)
+    return np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT, out=scaled)
+
+
 def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -> Prediction:
     """Predict the bundle's genes for the units named in `rows`.
 
@@ -143,5 +153,5 @@ def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -
             )
         )
     joined = join_blocks(features, bundle.use, rows)
-    standardised = (joined - bundle.feature_mean) / bundle.feature_scale
+    standardised = standardise(joined, bundle.feature_mean, bundle.feature_scale)
     return model_of(bundle.kind).apply(bundle.tensors, bundle.settings, standardised)

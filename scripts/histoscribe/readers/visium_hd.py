@@ -6,7 +6,6 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
@@ -60,6 +59,8 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
 
 def read_10x_h5(path: Path) -> ad.AnnData:
     """Raw counts of a 10x HDF5 matrix, old (v2) or new (v3) layout, as CSR int32."""
+    import scanpy as sc  # seconds to import, and only this function needs it
+
     try:
         adata = sc.read_10x_h5(path)
     except Exception as error:  # h5py, zlib and scanpy each raise their own for damaged files

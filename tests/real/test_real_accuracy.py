@@ -1,0 +1,48 @@
+"""What morphology + ridge reaches on real sections, through the real workflow."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def summary_of(repository, real_data, tmp_path_factory):
+    """Run the `full` experiment of a shipped run in a copy of the workflow; its summary row."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("real")
+    for name in ("workflow", "scripts", "resources", "envs", "config"):
+        ignore = shutil.ignore_patterns("retrieved", "__pycache__")
+        shutil.copytree(repository / name, folder / name, ignore=ignore)
+    (folder / "experiments.yaml").write_text(yaml.safe_dump({"full": {}}))
+
+    def run(name):
+        command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+        command += ["--configfile", f"config/{name}/config.yaml"]
+        command += ["--config", f"data_dir={real_data}", "experiments=experiments.yaml"]
+        command = [command[0], *command[1:3], f"results/{name}/summary.tsv", *command[3:]]
+        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
+        summary = pd.read_csv(folder / "results" / name / "summary.tsv", sep="\t")
+        return summary.set_index("experiment").loc["full"]
+
+    return run
+
+
+def test_kidney_bins(summary_of):
+    row = summary_of("kidney")
+    assert row["n_genes"] == 200
+    assert row["pcc_mean"] >= 0.137  # plain ridge on 100 hand-made features
+    assert row["ceiling_mean"] == pytest.approx(0.312, abs=0.01)
+
+
+def test_her2st_spots(summary_of):
+    row = summary_of("her2st")
+    assert row["n_genes"] == 250
+    assert row["pcc_mean"] >= 0.33
+    assert row["ceiling_mean"] == pytest.approx(0.697, abs=0.02)

@@ -1,0 +1,53 @@
+"""The readers on real files."""
+
+import numpy as np
+import pytest
+
+from histoscribe.image import open_slide
+from histoscribe.platforms import measured_files
+from histoscribe.readers import full_um_per_px, legacy_st, read_section, visium_hd
+
+
+def test_visium_hd_2um_fixture(real_data):
+    files = measured_files("visium_hd", real_data / "visium_hd_2um_fixture", "nucleus", 8)
+    assert visium_hd.um_per_px(files) == pytest.approx(0.27382, abs=1e-4)
+    adata, edge_um = visium_hd.read(files)
+    assert (adata.shape, edge_um) == ((10, 10), 2.0)
+    assert np.isfinite(adata.obsm["spatial_px"]).all()
+
+
+def test_kidney_marker_genes_lie_where_the_positions_say(real_data):
+    folder = real_data / "visium_hd_kidney" / "kidney-a"
+    files = measured_files("visium_hd", folder, "bin", 8)
+    slide = open_slide(folder / "kidney-a_tissue_image.tif")
+    um_per_px = full_um_per_px(slide, "visium_hd", files, None, "kidney-a")
+    assert um_per_px == pytest.approx(2.006)
+    adata = read_section("visium_hd", files, slide, um_per_px, "kidney-a")
+    assert adata.shape == (57579, 18084)
+    # The podocyte genes mark the same glomeruli: neighbours in the read positions share them.
+    podocyte = adata[:, ["NPHS2", "PODXL"]].X.sum(axis=1).A1 > 1
+    from scipy.spatial import cKDTree
+
+    xy = adata.obsm["spatial"]
+    _, near = cKDTree(xy).query(xy[podocyte], k=9)
+    assert podocyte[near[:, 1:]].mean() > 5 * podocyte.mean()
+
+
+def test_her2st(real_data):
+    folder = real_data / "her2st" / "C2"
+    files = measured_files("legacy_st", folder, "spot", 8)
+    assert legacy_st.um_per_px(files) == pytest.approx(0.694, abs=0.01)
+    slide = open_slide(folder / "C2_HE.jpg")
+    adata = read_section("legacy_st", files, slide, legacy_st.um_per_px(files), "C2")
+    assert 150 < adata.n_obs < 220
+    # Spots lie on tissue: darker than the glass around them.
+    px = adata.obsm["spatial"] / legacy_st.um_per_px(files)
+    at_spots = [slide.read_region(int(x) - 20, int(y) - 20, 40, 40).mean() for x, y in px]
+    corner = slide.read_region(50, 50, 200, 200).mean()
+    assert np.median(at_spots) < corner - 20
+
+
+def test_aperio_slide(real_data):
+    slide = open_slide(real_data / "wsi" / "CMU-1-Small-Region.svs")
+    assert (slide.width_px, slide.height_px) == (2220, 2967)
+    assert slide.um_per_px == pytest.approx(0.499)

@@ -1,0 +1,43 @@
+"""Every shipped run plans: its sheet, config and experiments hold together."""
+
+import pytest
+from test_demo import jobs_of
+
+
+@pytest.fixture(scope="module")
+def workplace(new_workplace):
+    return new_workplace("shipped")
+
+
+def test_demo_plans(workplace):
+    jobs = jobs_of(workplace.run("-n", "--configfile", "config/demo/config.yaml"))
+    assert jobs["simulate_section"] == jobs["import_nuclei"] == 3
+    assert jobs["train_model"] == 7
+    assert "segment_nuclei" not in jobs
+
+
+def test_prts_mouse_brain_plans(workplace):
+    jobs = jobs_of(workplace.run("-n", "--configfile", "config/prts-mouse-brain/config.yaml"))
+    for name, count in {
+        "retrieve_dataset": 2,
+        "retrieve_encoder": 1,
+        "retrieve_segmenter": 1,
+        "segment_nuclei": 2,
+        "extract_features": 2,
+        "train_model": 5,
+    }.items():
+        assert jobs[name] == count
+
+
+@pytest.mark.parametrize("run", ["kidney", "her2st"])
+def test_real_runs_plan_or_say_what_is_missing(workplace, run, real_data):
+    finished = workplace.snakemake(
+        "-n", "--configfile", f"config/{run}/config.yaml", "--config", f"data_dir={real_data}"
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    words = workplace.fail("-n", "--configfile", f"config/{run}/config.yaml", "--config", "data_dir=no")
+    assert "set HISTOSCRIBE_DATA to the folder of the data" in words
+
+
+def test_the_default_sheet_asks_for_rows(workplace):
+    assert "no row with split train" in workplace.fail("-n")
