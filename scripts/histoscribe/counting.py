@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import shapely
 from scipy import sparse
-from skimage.draw import polygon as draw_polygon
 
 from histoscribe.errors import UserError, problem
+from histoscribe.raster import scan_outlines
 
+FITTED_BINS = 20_000
 GRID_TOLERANCE = 0.05  # of a bin's edge: how far positions may stray from an exact grid
 
 
@@ -43,32 +44,42 @@ def assign_bins(
     """
     if len(centre_um) < 3:
         return _assign_by_search(outlines, centre_um)
-    array = np.column_stack([row, column, np.ones(len(row))]).astype(np.float64)
-    to_um, *_ = np.linalg.lstsq(array, centre_um, rcond=None)  # (3, 2)
-    residual = np.abs(array @ to_um - centre_um).max()
+    to_um = _affine_of_grid(row, column, centre_um)
+    residual = max(
+        np.abs(row * to_um[0, axis] + column * to_um[1, axis] + to_um[2, axis] - centre).max()
+        for axis, centre in enumerate(centre_um.T)
+    )
     edge = np.sqrt(abs(np.linalg.det(to_um[:2])))
     if edge == 0 or residual > GRID_TOLERANCE * edge:
         return _assign_by_search(outlines, centre_um)
 
-    from_um = np.linalg.inv(to_um[:2])
-    origin = np.array([row.min(), column.min()])
-    shape = (int(row.max() - origin[0]) + 1, int(column.max() - origin[1]) + 1)
-    covering = np.zeros(shape, dtype=np.uint8)
-    label = np.full(shape, -1, dtype=np.int32)
-    for i, outline in enumerate(outlines):
-        vertices = (shapely.get_coordinates(outline) - to_um[2]) @ from_um - origin
-        inside = draw_polygon(vertices[:, 0], vertices[:, 1], shape)
-        covering[inside] = np.minimum(covering[inside], 254) + 1
-        label[inside] = i
-    n_covering = covering[row - origin[0], column - origin[1]]
-    nucleus = np.where(n_covering == 1, label[row - origin[0], column - origin[1]], -1)
-    return BinAssignment(nucleus, n_covering)
+    first_row, first_column = int(row.min()), int(column.min())
+    shape = (int(row.max()) - first_row + 1, int(column.max()) - first_column + 1)
+    points, ring = shapely.get_coordinates(shapely.get_exterior_ring(outlines), return_index=True)
+    # Array positions are the bins' centres, so a bin covers half a step to either side.
+    on_grid = (points - to_um[2]) @ np.linalg.inv(to_um[:2]) + 0.5 - (first_row, first_column)
+    in_row, in_column, owner = scan_outlines(on_grid[:, ::-1], ring, ring, decimals=12)
+    inside = (in_row >= 0) & (in_row < shape[0]) & (in_column >= 0) & (in_column < shape[1])
+    cell = np.ravel_multi_index((in_row[inside], in_column[inside]), shape)
+    covering = np.bincount(cell, minlength=shape[0] * shape[1])
+    label = np.zeros(shape[0] * shape[1], dtype=np.int32)
+    label[cell] = owner[inside]
+    bins = np.ravel_multi_index((row - first_row, column - first_column), shape)
+    n_covering = covering[bins]
+    return BinAssignment(np.where(n_covering == 1, label[bins], -1), n_covering)
+
+
+def _affine_of_grid(row: np.ndarray, column: np.ndarray, centre_um: np.ndarray) -> np.ndarray:
+    """The affine map (3, 2) from row, column, 1 to um, fitted on bins all over the grid."""
+    fitted = np.linspace(0, len(row) - 1, min(len(row), FITTED_BINS)).astype(np.int64)
+    array = np.column_stack([row[fitted], column[fitted], np.ones(len(fitted))])
+    return np.linalg.lstsq(array, centre_um[fitted], rcond=None)[0]
 
 
 def _assign_by_search(outlines: np.ndarray, centre_um: np.ndarray) -> BinAssignment:
     points = shapely.points(centre_um)
     in_bin, in_nucleus = shapely.STRtree(outlines).query(points, predicate="within")
-    n_covering = np.bincount(in_bin, minlength=len(points)).astype(np.uint8)
+    n_covering = np.bincount(in_bin, minlength=len(points))
     nucleus = np.full(len(points), -1, dtype=np.int64)
     nucleus[in_bin] = in_nucleus
     return BinAssignment(np.where(n_covering == 1, nucleus, -1), n_covering)

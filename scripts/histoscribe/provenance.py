@@ -45,10 +45,7 @@ def record(**facts: object) -> dict[str, str]:
 
     JSON text keeps None, lists and nesting unchanged through HDF5; `recall` reads it back.
     """
-    return {
-        key: json.dumps(value, sort_keys=True)
-        for key, value in {**facts, "versions": versions()}.items()
-    }
+    return {key: json.dumps(value) for key, value in {**facts, "versions": versions()}.items()}
 
 
 def recall(uns: dict) -> dict:

@@ -68,7 +68,9 @@ def retrieve_file(
     """Download `url` to `path`, verified by every check given; at least one must be.
 
     `size_bytes` may be "announced": the size that the server states, where none is published,
-    which only guards against a download that was cut short. A file that is already there and passes is kept. Raises UserError where the server can't be
+    which only guards against a download that was cut short.
+
+    A file that is already there and passes is kept. Raises UserError where the server can't be
     reached, the connection breaks, or a check fails; `path` is then as it was before.
     """
     path = Path(path)

@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from histoscribe.features import UnitFeatures
 from histoscribe.features.morphology import GROUPS, describe_units
-from histoscribe.features.raster import covered_pixels
 from histoscribe.features.shape import SHAPE_NAMES, describe_shapes
 from histoscribe.features.stain import DEFAULT_SCALE, estimate_stain
 from histoscribe.image import Slide
+from histoscribe.raster import covered_pixels
 
 UM_PER_PX = 0.5
 TILE_UM = 64.0

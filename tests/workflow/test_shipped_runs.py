@@ -35,7 +35,9 @@ def test_real_runs_plan_or_say_what_is_missing(workplace, run, real_data):
         "-n", "--configfile", f"config/{run}/config.yaml", "--config", f"data_dir={real_data}"
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
-    words = workplace.fail("-n", "--configfile", f"config/{run}/config.yaml", "--config", "data_dir=no")
+    words = workplace.fail(
+        "-n", "--configfile", f"config/{run}/config.yaml", "--config", "data_dir=no"
+    )
     assert "set HISTOSCRIBE_DATA to the folder of the data" in words
 
 

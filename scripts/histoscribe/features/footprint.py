@@ -4,8 +4,8 @@ import numpy as np
 import shapely
 
 from histoscribe.features.pixel_maps import STAINS, TEXTURED
-from histoscribe.features.raster import PixelSets, covered_pixels
 from histoscribe.features.texture import Map
+from histoscribe.raster import PixelSets, covered_pixels
 
 QUANTILES = (0.1, 0.5, 0.9)
 CORE_UM = 1.5  # the nuclear envelope is left out of the core

@@ -51,7 +51,7 @@ def draw_gene_maps(
     genes = list(measured.columns)
     width_um, height_um = abs(extent_um[1] - extent_um[0]), abs(extent_um[3] - extent_um[2])
     panel = FULL_WIDTH / (len(genes) + 2.25)
-    figure = plt.figure(figsize=(FULL_WIDTH, 2 * panel * height_um / width_um + 26 * MM))
+    figure = plt.figure(figsize=(FULL_WIDTH, 2 * panel * height_um / width_um + 19 * MM))
     grid = figure.add_gridspec(2, len(genes) + 1, width_ratios=[2.05] + [1] * len(genes))
     slide = figure.add_subplot(grid[:, 0])
     slide.imshow(image, extent=extent_um, interpolation="antialiased")

@@ -1,4 +1,4 @@
-"""Which pixels footprints cover."""
+"""Which pixels, or bins of a grid, lie in outlines."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def covered_pixels(
     """
     n = len(footprints)
     x_px, y_px, width, height = box_px
-    row, column, owner = _scan(*_outlines(footprints, um_per_px), n)
+    row, column, owner = scan_outlines(*_outlines(footprints, um_per_px), ROUND_PX)
     row, column = row - y_px, column - x_px
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     if not inside.all():
@@ -59,17 +59,24 @@ def covered_pixels(
     return PixelSets(row, column, owner, n)
 
 
-def _outlines(footprints: np.ndarray, um_per_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices of closed outlines in px, and the footprint that each belongs to."""
+def _outlines(footprints: np.ndarray, um_per_px: float) -> tuple[np.ndarray, ...]:
+    """Vertices of closed outlines in px, the footprint and the ring that each belongs to."""
     parts, owner = shapely.get_parts(np.asarray(footprints, dtype=object), return_index=True)
     parts, whole = shapely.get_parts(parts, return_index=True)  # collections of multipolygons
     points, ring = shapely.get_coordinates(shapely.get_exterior_ring(parts), return_index=True)
-    return np.round(points / um_per_px, ROUND_PX), np.stack([owner[whole[ring]], ring])
+    return np.round(points / um_per_px, ROUND_PX), owner[whole[ring]], ring
 
 
-def _scan(points: np.ndarray, owner_ring: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
-    """Even-odd scan of all outlines at once: rows, columns, owners, sorted by owner."""
-    owner, ring = owner_ring
+def scan_outlines(
+    points: np.ndarray, owner: np.ndarray, ring: np.ndarray, decimals: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cells of a unit grid whose centres lie in outlines: rows, columns, owners, by owner.
+
+    `points` (n_points, 2) are x, y of the vertices of closed rings, one ring after another;
+    `owner` and `ring` (n_points,) say whose they are. Cell k covers [k, k + 1), so its centre is
+    k + 0.5. All outlines are scanned at once, by the even-odd rule; crossings are rounded to
+    `decimals`.
+    """
     joined = ring[1:] == ring[:-1]
     start, end, owner = points[:-1][joined], points[1:][joined], owner[:-1][joined]
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
@@ -80,7 +87,7 @@ def _scan(points: np.ndarray, owner_ring: np.ndarray, n: int) -> tuple[np.ndarra
     rise = end[edge, 1] - start[edge, 1]
     run = end[edge, 0] - start[edge, 0]
     x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * run / rise
-    x = np.round(x, ROUND_PX)
+    x = np.round(x, decimals)
     order = np.lexsort((x, row, owner[edge]))
     row, x, owner = row[order][::2], x[order], owner[edge][order][::2]
     left = np.ceil(x[::2] - 0.5).astype(np.int64)

@@ -1,0 +1,81 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from histoscribe.figures.ablation import CEILING, SCORES, ablation_table, draw_ablation
+from histoscribe.figures.gene_maps import distinct_best_genes, draw_gene_maps, nearest_units
+from histoscribe.figures.style import save_figure, upper_cut
+
+
+@pytest.fixture
+def scores():
+    rng = np.random.default_rng(0)
+    frames = []
+    for sample in ("s1", "s2"):
+        for experiment in ("full", "training-mean"):
+            pcc = rng.random(40) if experiment == "full" else np.zeros(40)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "sample": sample,
+                        "experiment": experiment,
+                        "pcc": pcc,
+                        "rmse": rng.random(40),
+                        "ceiling": 0.9,
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_ablation_table_holds_what_is_drawn(scores, tmp_path):
+    table = ablation_table(scores)
+    keyed = table.set_index(["sample", "experiment", "score"])
+    full = scores[(scores["sample"] == "s2") & (scores["experiment"] == "full")]
+    assert keyed.loc[("s2", "full", "pcc"), "mean"] == pytest.approx(full["pcc"].mean())
+    assert keyed.loc[("s2", "full", "rmse"), "median"] == pytest.approx(full["rmse"].median())
+    assert keyed.loc[("s1", CEILING, "pcc"), "mean"] == pytest.approx(0.9)
+    assert ("s1", CEILING, "rmse") not in keyed.index
+    colours = {"full": "#0072B2", "training-mean": "#7F7F7F", CEILING: "#000000"}
+    figure = draw_ablation(table, colours)
+    assert len(figure.axes) == 2 * len(SCORES)
+    save_figure(figure, table, [tmp_path / f"a.{e}" for e in ("pdf", "svg", "png", "tsv")])
+    assert len(pd.read_csv(tmp_path / "a.tsv", sep="\t")) == len(table)
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_map_pixels_show_the_unit_above_them():
+    xy = np.array([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0]])  # a 2 x 2 grid of 8 um, one missing
+    shown = nearest_units(xy, 8.0, (0, 16, 16, 0), 16)
+    assert shown.shape == (16, 16)
+    assert (shown[:7, :7] == 0).all()
+    assert (shown[:7, 9:] == 1).all()  # right of the first: larger x
+    assert (shown[9:, :7] == 2).all()  # below the first: larger y
+    assert (shown[11:, 11:] == -1).all()
+
+
+def test_best_genes_that_look_alike_are_shown_once():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 200))
+    predicted = pd.DataFrame({"A": a, "A2": a * 2 + 0.01 * b, "B": b, "C": rng.random(200)})
+    scores = pd.Series({"A": 0.9, "A2": 0.8, "B": 0.5, "C": 0.1})
+    assert distinct_best_genes(scores, predicted, 2) == ["A", "B"]
+    assert distinct_best_genes(scores, predicted, 4) == ["A", "B", "C", "A2"]
+
+
+def test_gene_maps_are_drawn():
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 100, (50, 2))
+    values = pd.DataFrame(rng.random((50, 2)), columns=["MT-CO1", "A_B"])
+    table = pd.DataFrame({"pcc": [0.5, 0.4], "ceiling": 0.7}, index=["MT-CO1", "A_B"])
+    image = np.full((50, 50, 3), 200, dtype=np.uint8)
+    figure = draw_gene_maps(image, (0, 100, 100, 0), xy, 8.0, values, values, table)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert "MT-CO1" in titles
+    assert "A_B" in titles
+
+
+def test_colour_range_ends_at_the_99th_percentile():
+    assert upper_cut(np.arange(101.0)) == 99
+    assert upper_cut(np.array([0.0] * 999 + [5.0])) == 5.0
+    assert upper_cut(np.zeros(5)) > 0
