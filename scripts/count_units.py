@@ -9,10 +9,13 @@ from histoscribe.filtering import add_quality
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, recall, record
+from histoscribe.readers import full_um_per_px
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
 def main(
+    full_image: Path,
+    sheet_um_per_px: float | None,
     image: Path,
     measured: Path | None,
     nuclei: Path | None,
@@ -23,8 +26,10 @@ def main(
     output: Path,
 ) -> None:
     outlines = gpd.read_parquet(nuclei) if nuclei else None
-    facts = {"sample": sample, "platform": "image", "um_per_px": working_um_per_px}
     accounting = {}
+    if not measured:
+        um_per_px = full_um_per_px(open_slide(full_image), "image", {}, sheet_um_per_px, sample)
+        facts = {"sample": sample, "platform": "image", "um_per_px": um_per_px}
     if measured:
         units = read_h5ad(measured)
         facts = recall(units.uns)
@@ -55,6 +60,8 @@ if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         inputs = dict(snakemake.input.items())
         main(
+            full_image=Path(snakemake.params.section["image"]),
+            sheet_um_per_px=snakemake.params.section["um_per_px"],
             image=Path(inputs["image"]),
             measured=Path(inputs["measured"]) if "measured" in inputs else None,
             nuclei=Path(inputs["nuclei"]) if "nuclei" in inputs else None,

@@ -7,10 +7,8 @@ from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad, written_whole
 
 
-def main(
-    predicted: Path, units: Path, target_sum: float | str, n_repeats: int, seed: int, output: Path
-) -> None:
-    scores = evaluate_section(read_h5ad(predicted), read_h5ad(units), target_sum, n_repeats, seed)
+def main(predicted: Path, units: Path, n_repeats: int, seed: int, output: Path) -> None:
+    scores = evaluate_section(read_h5ad(predicted), read_h5ad(units), n_repeats, seed)
     with written_whole(output) as partial:
         scores.to_csv(partial, sep="\t", index=False, float_format="%.6g")
 
@@ -20,7 +18,6 @@ if __name__ == "__main__" and "snakemake" in globals():
         main(
             predicted=Path(snakemake.input.predicted),
             units=Path(snakemake.input.units),
-            target_sum=snakemake.params.target_sum,
             n_repeats=snakemake.params.ceiling_repeats,
             seed=snakemake.params.seed,
             output=Path(snakemake.output[0]),

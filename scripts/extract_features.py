@@ -9,8 +9,8 @@ import pandas as pd
 from histoscribe.features.encoders import EncoderSettings, encode
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
-from histoscribe.polygons import footprints
-from histoscribe.provenance import RECORD_KEY, record
+from histoscribe.polygons import footprints, unit_kind
+from histoscribe.provenance import RECORD_KEY, recall, record
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
@@ -32,6 +32,7 @@ def main(
         outlines,
         nuclei is not None,
         settings,
+        unit_kind(recall(adata.uns)),
         threads,
     )
     result = ad.AnnData(obs=pd.DataFrame(index=adata.obs_names))

@@ -24,7 +24,6 @@ def main(
     style: Path,
     n_genes: int,
     um_per_px: float,
-    target_sum: float | str,
     outputs: list[Path],
 ) -> None:
     use_style(style)
@@ -37,6 +36,7 @@ def main(
     left, top = xy_um.min(axis=0) - margin
     right, bottom = xy_um.max(axis=0) + margin
     window = read_window(image, um_per_px, (left, top, right, bottom), IMAGE_PX)
+    target_sum = recall(prediction.uns)["target_sum"]
     measured = pd.DataFrame(targets(adata, genes, target_sum), columns=genes)
     shown = pd.DataFrame(np.asarray(prediction[:, genes].X), columns=genes)
     figure = draw_gene_maps(
@@ -70,6 +70,5 @@ if __name__ == "__main__" and "snakemake" in globals():
             style=Path(snakemake.input.style),
             n_genes=snakemake.params.n_genes,
             um_per_px=snakemake.params.um_per_px,
-            target_sum=snakemake.params.target_sum,
             outputs=[Path(path) for path in snakemake.output],
         )

@@ -5,6 +5,7 @@ The bins form a grid, so nuclei are drawn on the grid as a label raster, and the
 one sparse product.
 """
 
+import logging
 from dataclasses import dataclass
 
 import anndata as ad
@@ -17,6 +18,7 @@ from scipy import sparse
 from histoscribe.errors import UserError, problem
 from histoscribe.raster import scan_outlines
 
+LOG = logging.getLogger(__name__)
 FITTED_BINS = 20_000
 GRID_TOLERANCE = 0.05  # of a bin's edge: how far positions may stray from an exact grid
 
@@ -131,6 +133,13 @@ def count_nuclei(bins: ad.AnnData, nuclei: gpd.GeoDataFrame) -> tuple[ad.AnnData
     )
     units.obsm["spatial"] = shapely.get_coordinates(shapely.centroid(outlines))
     umi = np.asarray(bins.X.sum(axis=1)).ravel()
+    if not assigned.all() and umi[assigned].mean() < umi[~assigned].mean():
+        LOG.warning(
+            "bins in nuclei hold %.2f molecules, those outside %.2f: are the polygons mirrored, "
+            "shifted or of another section?",
+            umi[assigned].mean(),
+            umi[~assigned].mean(),
+        )
     accounting = {
         "bins_under_tissue": int(bins.n_obs),
         "bins_in_one_nucleus": int(assigned.sum()),

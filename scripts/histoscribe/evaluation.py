@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import log_normalise, targets
+from histoscribe.provenance import recall
 
 GENES_AT_ONCE = 256
 SUMMARY_COLUMNS = [
@@ -122,16 +123,12 @@ def noise_ceiling(
 
 
 def evaluate_section(
-    predicted: ad.AnnData,
-    units: ad.AnnData,
-    target_sum: float | str,
-    n_repeats: int,
-    seed: int,
+    predicted: ad.AnnData, units: ad.AnnData, n_repeats: int, seed: int
 ) -> pd.DataFrame:
     """The gene table of one section: the scores of `score_genes` and the noise ceiling.
 
-    Genes that the section did not measure are left out; units are matched by name. Raises
-    UserError when no gene is shared or the units are not the same.
+    Counts are normalised to the total that the prediction is made for. Genes that the section did
+    not measure are left out. Raises UserError when no gene is shared or the units differ.
     """
     shared = predicted.var_names.isin(units.var_names)
     if not shared.any():
@@ -155,6 +152,7 @@ def evaluate_section(
         )
     genes = list(predicted.var_names[shared])
     umi = units.obs["umi"].to_numpy()
+    target_sum = recall(predicted.uns)["target_sum"]
     agreement = Agreement(
         targets(units, genes, target_sum),
         np.asarray(predicted.X)[:, shared],

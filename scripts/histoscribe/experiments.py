@@ -10,6 +10,8 @@ from dataclasses import dataclass
 BASELINES = {"training-mean": {"model": {"kind": "mean"}}}
 # The one experiment of a run that applies a trained bundle instead of training.
 PRETRAINED = "pretrained"
+# The gene set of the config itself; other sets bear the name of their first experiment.
+DEFAULT_GENE_SET = "default"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def merge(base: dict, override: dict) -> dict:
 
 def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict[str, Experiment]:
     """Every experiment of the run, baselines last."""
-    gene_sets: dict[str, dict] = {"default": config["genes"]}
+    gene_sets: dict[str, dict] = {DEFAULT_GENE_SET: config["genes"]}
     experiments = {}
     named = {} if config["bundle"] else {**overrides, **BASELINES}
     for name, override in named.items():
@@ -68,6 +70,6 @@ def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict
             config["features"]["use"],
             config["model"],
             config["training"],
-            "default",
+            DEFAULT_GENE_SET,
         )
     return experiments

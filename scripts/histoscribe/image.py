@@ -1,7 +1,9 @@
 """Section images: read by region, rescaled to the working resolution, written as a pyramid.
 
-`open_slide` gives a `Slide` for any supported file; nothing but JPEG and PNG (which know no
-regions) is ever whole in memory. `write_rescaled` streams a slide into a tiled OME-TIFF.
+`open_slide` gives a `Slide` for any supported file. What knows no regions is whole in memory:
+JPEG, PNG, and a compressed TIFF in one piece. Tiled TIFFs and those of many strips are decoded
+piece by piece, uncompressed ones are mapped into memory. `write_rescaled` streams a slide into a
+tiled OME-TIFF.
 """
 
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import zarr
 from PIL import Image
 
 from histoscribe.errors import UserError, problem
+from histoscribe.units import PLAUSIBLE_UM_PER_PX
 
 TILE_PX = 512
 WHITE = 255
@@ -108,15 +111,15 @@ def read_window(
 def _open_tiff(path: Path) -> Slide:
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
-            shape, dtype = page.shape, page.dtype
+            level, page = tiff.series[0].levels[0], tiff.pages[0]
+            shape, dtype, is_mappable = level.shape, level.dtype, level.dataoffset is not None
+            firsts = [each.keyframe for series in tiff.series for each in series.levels]
+            largest = max(first.imagelength * first.imagewidth for first in firsts)
             ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
             complete = len(ends) > 0 and int(ends.max()) <= path.stat().st_size
             um_per_px = _tiff_um_per_px(tiff)
     except (tifffile.TiffFileError, IndexError, ValueError, OSError) as error:
-        raise UserError(
-            problem(str(path), f"an unreadable TIFF ({error})", "a whole TIFF", "Copy it again.")
-        ) from error
+        raise UserError(_unreadable(path, error)) from error
     if not complete:
         raise UserError(
             problem(
@@ -127,8 +130,34 @@ def _open_tiff(path: Path) -> Slide:
             )
         )
     _require_rgb8(path, shape, dtype)
-    store = tifffile.imread(path, aszarr=True, series=0, level=0)
-    return Slide(path, zarr.open(store, mode="r"), um_per_px)
+    if largest > shape[0] * shape[1]:
+        raise UserError(
+            problem(
+                str(path),
+                f"a first image of {shape[1]} x {shape[0]} px and a later one that is larger",
+                "the full-resolution image first",
+                "Convert the image.",
+            )
+        )
+    return Slide(path, _tiff_pixels(path, is_mappable), um_per_px)
+
+
+def _tiff_pixels(path: Path, is_mappable: bool) -> object:
+    """The first image of a TIFF as an array that is read by region; see the module's docstring."""
+    if is_mappable:
+        return tifffile.memmap(path, series=0, level=0, mode="r")
+    pixels = zarr.open(tifffile.imread(path, aszarr=True, series=0, level=0), mode="r")
+    if any(part < whole for part, whole in zip(pixels.chunks[:2], pixels.shape[:2], strict=True)):
+        return pixels
+    # In one piece, which every region would decode anew.
+    try:
+        return pixels[:]
+    except Exception as error:  # each compression raises its own for damaged pixels
+        raise UserError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return problem(str(path), f"an unreadable TIFF ({error})", "a whole TIFF", "Copy it again.")
 
 
 def _open_whole(path: Path) -> Slide:
@@ -168,8 +197,8 @@ def _tiff_um_per_px(tiff: tifffile.TiffFile) -> float | None:
     if not numerator or not denominator:
         return None
     um_per_px = UM_PER_RESOLUTION_UNIT[int(unit.value)] * denominator / numerator
-    # 72, 96 or 300 dpi is what a drawing program writes, never a microscope's resolution.
-    return um_per_px if um_per_px < 50 else None
+    # 72 to 1200 dpi is what a drawing program writes, never a microscope's resolution.
+    return um_per_px if um_per_px <= PLAUSIBLE_UM_PER_PX[1] else None
 
 
 def write_rescaled(slide: Slide, um_per_px_in: float, um_per_px_out: float, path: Path) -> None:

@@ -12,6 +12,12 @@ UNITS = {
     "image": ("nucleus", "bin"),
 }
 NUCLEUS_BIN_UM = 2
+SPOT_UM = 100.0  # the diameter of a legacy ST spot
+
+
+def unit_width_um(unit: str, bin_um: int) -> float:
+    """The width of a unit in um; 0 for nuclei, which have many."""
+    return {"bin": float(bin_um), "spot": SPOT_UM}.get(unit, 0.0)
 
 
 def measured_files(platform: str, path: str | Path, unit: str, bin_um: int) -> dict[str, Path]:
@@ -27,15 +33,24 @@ def own_nuclei(platform: str, path: str | Path) -> Path | None:
     """The nucleus polygons that a platform's own software wrote (Space Ranger 4), if any."""
     if platform != "visium_hd":
         return None
-    outs = Path(path).parent if Path(path).name == "binned_outputs" else Path(path)
+    outs = _binned_outputs(Path(path), NUCLEUS_BIN_UM).parent
     return outs / "segmented_outputs" / "nucleus_segmentations.geojson"
 
 
-def _visium_hd_files(path: Path, bin_um: int) -> dict[str, Path]:
-    """Space Ranger's layout; `path` may be `outs`, `binned_outputs` or one level above `outs`."""
-    name = f"square_{bin_um:03d}um"
+def _binned_outputs(path: Path, bin_um: int) -> Path:
+    """Space Ranger's `binned_outputs`; `path` may be it, `outs` or one level above `outs`."""
     choices = (path / "binned_outputs", path, path / "outs" / "binned_outputs")
-    folder = next((c / name for c in choices if (c / name).is_dir()), choices[0] / name)
+    # Where nothing is there yet (a rule will make it), the name decides.
+    likely = path if path.name == "binned_outputs" else choices[0]
+    return next((c for c in choices if (c / _square(bin_um)).is_dir()), likely)
+
+
+def _square(bin_um: int) -> str:
+    return f"square_{bin_um:03d}um"
+
+
+def _visium_hd_files(path: Path, bin_um: int) -> dict[str, Path]:
+    folder = _binned_outputs(path, bin_um) / _square(bin_um)
     spatial = folder / "spatial"
     return {
         "matrix": folder / "filtered_feature_bc_matrix.h5",

@@ -16,7 +16,7 @@ from histoscribe.errors import UserError, problem
 from histoscribe.provenance import recall
 
 ID_PROPERTIES = ("cell_id", "nucleus_id", "id")
-MIN_SHARE_IN_IMAGE = 0.5
+MIN_SHARE_IN_IMAGE = 0.95
 
 
 def read_polygons(
@@ -118,6 +118,13 @@ def _whole_outlines(geometry: np.ndarray) -> np.ndarray:
         parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
         geometry[i] = parts[np.argmax(shapely.area(parts))] if len(parts) else shapely.Polygon()
     return shapely.polygons(shapely.get_exterior_ring(geometry))
+
+
+def unit_kind(facts: dict) -> str:
+    """What a unit is, in words that two sections share when their units are of one kind."""
+    if facts["unit"] == "nucleus":
+        return "nucleus"
+    return f"{facts['unit']} of {facts['unit_size_um']:g} um"
 
 
 def footprints(units: ad.AnnData, nuclei: gpd.GeoDataFrame | None) -> np.ndarray:

@@ -6,25 +6,31 @@ UserError that lists every problem found.
 
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import yaml
 from jsonschema import Draft202012Validator
 
 from histoscribe.errors import UserError, problem
-from histoscribe.experiments import Experiment, merge, resolve_experiments
-from histoscribe.platforms import UNITS, measured_files
+from histoscribe.experiments import (
+    BASELINES,
+    DEFAULT_GENE_SET,
+    PRETRAINED,
+    Experiment,
+    merge,
+    resolve_experiments,
+)
+from histoscribe.platforms import UNITS, measured_files, unit_width_um
+from histoscribe.sheet import Row, read_sheet
+from histoscribe.tile_limits import least_tile_um
 from histoscribe.units import PLAUSIBLE_UM_PER_PX
 
 DATA_VARIABLE = "HISTOSCRIBE_DATA"
 RETRIEVED = Path("resources/retrieved")
-RESERVED = ("sections", "features", "genes", "figures", "simulated", "logs", "benchmarks")
+FOLDERS = ("sections", "features", "genes", "figures", "simulated", "logs", "benchmarks")
+RESERVED = (*FOLDERS, DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-REQUIRED_COLUMNS = ["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"]
-COLUMNS = [*REQUIRED_COLUMNS, "polygons", "group"]
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,11 @@ def load_run(config: dict, schemas: Path) -> Run:
     if problems:  # nothing further can be trusted
         raise UserError(_report(problems))
     sheet_path = Path(config["samples"])
-    frame, problems = _read_sheet(sheet_path)
+    rows, problems = read_sheet(sheet_path)
     overrides, more = _read_experiments(config["experiments"], schemas)
     problems += more
-    if frame is None or problems:
+    if problems:
         raise UserError(_report(problems))
-    rows = _rows(frame)
     for line, row in rows:
         problems += _schema_problems(
             row, schemas / "samples.schema.yaml", f"{sheet_path} line {line}"
@@ -81,6 +86,7 @@ def load_run(config: dict, schemas: Path) -> Run:
     sections = [(line, _section(row, config)) for line, row in rows]
     problems += _sheet_problems(sections, str(sheet_path), config)
     problems += _config_problems(config)
+    problems += _tile_problems(config, sorted({section.unit for _, section in sections}))
     for name, override in overrides.items():
         problems += _experiment_problems(name, merge(config, override or {}), schemas)
     if problems:
@@ -106,50 +112,6 @@ def _schema_problems(instance: object, schema_path: Path, where: str) -> list[st
     return problems
 
 
-def _read_sheet(path: Path) -> tuple[pd.DataFrame | None, list[str]]:
-    try:
-        frame = pd.read_csv(path, sep="\t", dtype=str, comment="#", skip_blank_lines=True)
-    except (OSError, ValueError) as error:
-        return None, [
-            problem(str(path), f"no readable table ({error})", "a sample sheet", "Correct samples.")
-        ]
-    frame.columns = frame.columns.str.strip()
-    problems = []
-    unknown = [column for column in frame.columns if column not in COLUMNS]
-    missing = [column for column in REQUIRED_COLUMNS if column not in frame.columns]
-    if unknown:
-        problems.append(
-            problem(
-                str(path),
-                "the unknown column " + ", ".join(repr(c) for c in unknown),
-                "only " + " ".join(COLUMNS),
-                "Remove or rename it; columns are separated by tabs.",
-            )
-        )
-    if missing:
-        problems.append(
-            problem(
-                str(path),
-                "no column " + ", ".join(missing),
-                " ".join(REQUIRED_COLUMNS),
-                "Add it; columns are separated by tabs.",
-            )
-        )
-    return frame, problems
-
-
-def _rows(frame: pd.DataFrame) -> list[tuple[int, dict]]:
-    """Line number (of rows; comment lines are not counted) and cells without the empty ones."""
-    rows = []
-    for i, cells in enumerate(frame.to_dict("records")):
-        row = {k: v.strip() for k, v in cells.items() if isinstance(v, str) and v.strip()}
-        if "um_per_px" in row:
-            with suppress(ValueError):  # the schema says what is wrong with the text
-                row["um_per_px"] = float(row["um_per_px"])
-        rows.append((i + 2, row))
-    return rows
-
-
 def _read_experiments(source: object, schemas: Path) -> tuple[dict, list[str]]:
     path = Path(str(source))
     try:
@@ -169,7 +131,7 @@ def data_folder(config: dict) -> Path:
     return folder
 
 
-def _section(row: dict, config: dict) -> Section:
+def _section(row: Row, config: dict) -> Section:
     folder = data_folder(config)
 
     def resolve(cell: str) -> Path | None:
@@ -217,6 +179,7 @@ def _sheet_problems(sections: list[tuple[int, Section]], sheet: str, config: dic
         seen.setdefault(section.sample, line)
         problems += _row_problems(where, section, config)
     problems += _split_problems([section for _, section in sections], sheet, config)
+    problems += _shared_files(sections, sheet)
     return problems
 
 
@@ -307,10 +270,36 @@ def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[s
     return problems
 
 
+def _shared_files(sections: list[tuple[int, Section]], sheet: str) -> list[str]:
+    """Problems of one image or measurement in two splits; predicting on it again is no harm."""
+    problems = []
+    first: dict[tuple[str, Path], tuple[int, str]] = {}
+    for line, section in sections:
+        if section.split == "predict":
+            continue
+        # `path` has several spellings of one folder; the files in it have one.
+        measured = list(section.measured.values()) if section.path is not None else []
+        for role, path in [("image", section.image), *(("path", file) for file in measured[:1])]:
+            key = (role, path.resolve())
+            other_line, other_split = first.setdefault(key, (line, section.split))
+            if other_split != section.split:
+                problems.append(
+                    problem(
+                        f"{sheet} line {line}, sample {section.sample}",
+                        f"with split {section.split} the {role} of line {other_line}, "
+                        f"which has split {other_split}",
+                        "each section in one split",
+                        "Scores on what a model was trained on say nothing; remove one row.",
+                    )
+                )
+    return problems
+
+
 def _config_problems(config: dict) -> list[str]:
     problems = []
     encoders = config["features"]["encoders"]
-    if config["features"]["encoder"] not in encoders:
+    encoder = encoders.get(config["features"]["encoder"])
+    if encoder is None:
         problems.append(
             problem(
                 "config, features/encoder",
@@ -319,10 +308,42 @@ def _config_problems(config: dict) -> list[str]:
                 "Define it under features/encoders.",
             )
         )
+    elif encoder["kind"] == "checkpoint" and not Path(encoder["file"]).is_file():
+        problems.append(
+            problem(
+                f"config, features/encoders/{config['features']['encoder']}/file",
+                f"no file at {encoder['file']}",
+                "a checkpoint",
+                "Correct the path; it starts from the working directory.",
+            )
+        )
     if config["bundle"] is not None and not Path(config["bundle"]).is_file():
         problems.append(
             problem("config, bundle", config["bundle"], "a model.safetensors", "Correct the path.")
         )
+    return problems
+
+
+def _tile_problems(config: dict, units: list[str]) -> list[str]:
+    """Problems of a tile that is smaller than the units or than the encoder can describe."""
+    features, um_per_px = config["features"], config["image"]["um_per_px"]
+    encoder = features["encoders"].get(features["encoder"])
+    if encoder is None:  # said already
+        return []
+    problems = []
+    for unit in units:
+        width_um = unit_width_um(unit, config["units"]["bin_um"])
+        least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
+        if features["tile_um"] < least_um:
+            problems.append(
+                problem(
+                    "config, features/tile_um",
+                    f"{features['tile_um']:g} um",
+                    f"at least {least_um} um, for a {unit} as the unit and the encoder "
+                    f"{features['encoder']} at image.um_per_px {um_per_px:g}",
+                    "Raise it; the tile is the unit's surroundings, 128 um by default.",
+                )
+            )
     return problems
 
 

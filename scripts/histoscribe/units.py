@@ -25,7 +25,8 @@ def px_to_um(position_px: np.ndarray, um_per_px: float) -> np.ndarray:
 def settle_um_per_px(sources: dict[str, float | None], where: str) -> float:
     """Agree on one resolution (um per pixel) among named sources, the first that speaks wins.
 
-    Raises UserError when no source speaks or when two of them differ by more than 2 %.
+    Raises UserError when no source speaks, when two of them differ by more than 2 %, and when
+    what they agree on is no resolution of a section's image.
     """
     spoken = {name: value for name, value in sources.items() if value is not None}
     if not spoken:
@@ -38,6 +39,16 @@ def settle_um_per_px(sources: dict[str, float | None], where: str) -> float:
             )
         )
     (first, um_per_px), *others = spoken.items()
+    low, high = PLAUSIBLE_UM_PER_PX
+    if not low <= um_per_px <= high:
+        raise UserError(
+            problem(
+                where,
+                f"{um_per_px:.4g} um/px in {first}",
+                f"{low} to {high} um per pixel",
+                "Correct it there; 20x scans have about 0.5, 40x about 0.25.",
+            )
+        )
     for name, value in others:
         if abs(value / um_per_px - 1) > RESOLUTION_TOLERANCE:
             raise UserError(

@@ -19,7 +19,8 @@ from histoscribe.evaluation import (
     score_genes,
     summarise,
 )
-from histoscribe.expression import log_normalise
+from histoscribe.expression import log_normalise, targets
+from histoscribe.provenance import RECORD_KEY, record
 
 MATRIX = arrays(np.float32, (12, 3), elements=st.floats(0, 10, width=32))
 
@@ -102,11 +103,12 @@ def predicted_like(units, genes):
     values = np.random.default_rng(1).random((units.n_obs, len(genes)), dtype=np.float32)
     predicted = ad.AnnData(values, obs=units.obs, var=pd.DataFrame(index=genes))
     predicted.layers["probability"] = values
+    predicted.uns[RECORD_KEY] = record(target_sum="median")
     return predicted
 
 
 def test_evaluation_scores_shared_genes_only(section):
-    scores = evaluate_section(predicted_like(section, ["C", "Z", "A"]), section, "median", 2, 0)
+    scores = evaluate_section(predicted_like(section, ["C", "Z", "A"]), section, 2, 0)
     assert scores["gene"].tolist() == ["C", "A"]
     row = summarise(scores)
     assert (row["n_genes"], row["n_units"]) == (2, 60)
@@ -114,9 +116,17 @@ def test_evaluation_scores_shared_genes_only(section):
 
 def test_no_shared_gene_is_an_error(section):
     with pytest.raises(UserError, match="no shared gene"):
-        evaluate_section(predicted_like(section, ["x", "y"]), section, "median", 2, 0)
+        evaluate_section(predicted_like(section, ["x", "y"]), section, 2, 0)
 
 
 def test_other_units_are_an_error(section):
     with pytest.raises(UserError, match="60 and 59 units"):
-        evaluate_section(predicted_like(section, ["A"]), section[1:].copy(), "median", 2, 0)
+        evaluate_section(predicted_like(section, ["A"]), section[1:].copy(), 2, 0)
+
+
+def test_counts_are_scaled_to_what_the_prediction_was_made_for(section):
+    """A model trained on another total than the config's must not be scored on the config's."""
+    predicted = predicted_like(section, ["A", "B"])
+    predicted.X = targets(section, ["A", "B"], 1e4)
+    predicted.uns[RECORD_KEY] = record(target_sum=1e4)
+    assert evaluate_section(predicted, section, 2, 0)["rmse"].max() < 1e-6

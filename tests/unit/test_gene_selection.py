@@ -5,7 +5,14 @@ import pytest
 from scipy import sparse
 
 from histoscribe.errors import UserError
-from histoscribe.gene_selection import GeneSettings, pool_sections, select_genes
+from histoscribe.gene_selection import (
+    GeneSettings,
+    _cluster,
+    _differential_genes,
+    pool_sections,
+    select_genes,
+    shared_neighbours,
+)
 
 SETTINGS = GeneSettings(n_hvg=200, n_pcs=10)
 
@@ -39,8 +46,6 @@ def test_selection_equals_scanpy_wilcoxon():
     """illico's test against scanpy's own on the same clusters."""
     import scanpy as sc
 
-    from histoscribe.gene_selection import _cluster, _differential_genes
-
     clustered = _cluster(pool_sections({"a": section(0), "b": section(1)}), SETTINGS, 0)
     sc.tl.rank_genes_groups(clustered, "leiden", method="wilcoxon", tie_correct=True)
     frame = sc.get.rank_genes_groups_df(clustered, None)
@@ -52,6 +57,21 @@ def test_selection_equals_scanpy_wilcoxon():
     np.testing.assert_allclose(ours["log2_fold_change"], theirs.loc[at], rtol=0.02, atol=0.02)
 
 
+def test_identical_units_do_not_break_the_clusters():
+    """Sparse bins are often identical; each must not become a cluster of its own."""
+    adata = section(0)
+    counts = adata.X.tolil()
+    counts[:60] = 0
+    counts[:60, 150] = 1
+    adata.X = counts.tocsr()
+    clusters = _cluster(pool_sections({"a": adata}), SETTINGS, 0).obs["leiden"]
+    assert clusters.nunique() < 8
+    assert clusters[:60].value_counts().iloc[0] > 50
+    graph = shared_neighbours(np.repeat(np.eye(3), 40, axis=0), 15)
+    assert np.isfinite(graph.data).all()
+    assert (graph != graph.T).nnz == 0
+
+
 def test_cap_keeps_the_strongest():
     pooled = pool_sections({"a": section(0)})
     chosen = select_genes(pooled, GeneSettings(n_hvg=200, n_pcs=10, max_genes=7), seed=0)
@@ -61,7 +81,8 @@ def test_cap_keeps_the_strongest():
 
 
 def test_panel_keeps_its_order_and_drops_what_is_not_measured(tmp_path):
-    (tmp_path / "panel.txt").write_text("# panel\nG7\n\nNOPE\nG3\nG7\n")
+    text = "\N{ZERO WIDTH NO-BREAK SPACE}G7\n# panel\n\nNOPE\nG3\nG7\n"  # a byte order mark
+    (tmp_path / "panel.txt").write_text(text, encoding="utf-8")
     pooled = pool_sections({"a": section(0)})
     chosen = select_genes(pooled, GeneSettings(panel=str(tmp_path / "panel.txt")), seed=0)
     assert chosen["gene"].tolist() == ["G7", "G3"]

@@ -65,6 +65,59 @@ def test_truncated_tiff(tmp_path):
         open_slide(path)
 
 
+@pytest.mark.parametrize(
+    ("options", "decoded"),
+    [
+        ({}, "mapped"),
+        ({"byteorder": ">", "rowsperstrip": 16}, "mapped"),
+        ({"compression": "deflate", "rowsperstrip": 160}, "whole"),
+        ({"compression": "lzw", "rowsperstrip": 16}, "by strip"),
+        ({"compression": "deflate", "predictor": True, "rowsperstrip": 16}, "by strip"),
+        ({"compression": "deflate", "tile": (64, 64)}, "by tile"),
+    ],
+)
+def test_no_region_decodes_a_whole_tiff_again(tmp_path, options, decoded):
+    pixels = tissue_image(160, 200)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", **options)
+    slide = open_slide(tmp_path / "a.tif")
+    np.testing.assert_array_equal(slide.read_region(30, 50, 100, 70), pixels[50:120, 30:130])
+    if decoded in ("mapped", "whole"):
+        assert isinstance(slide.pixels, np.ndarray)
+        assert isinstance(slide.pixels, np.memmap) == (decoded == "mapped")
+    else:
+        assert slide.pixels.chunks == ((16, 200, 3) if decoded == "by strip" else (64, 64, 3))
+
+
+def test_damaged_pixels_of_a_tiff_in_one_piece(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, tissue_image(60, 80), photometric="rgb", compression="deflate", rowsperstrip=60
+    )
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[0].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[start : start + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="unreadable TIFF"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_stack_of_rgb_pages_is_refused(tmp_path, compression):
+    stack = np.stack([tissue_image(60, 80)] * 2)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="rgb", compression=compression)
+    with pytest.raises(UserError, match=r"a\.tif: found pixels of shape \(2, 60, 80, 3\)"):
+        open_slide(tmp_path / "a.tif")
+
+
+def test_a_preview_before_the_image_is_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for shape in ((60, 80), (240, 320)):
+            tiff.write(tissue_image(*shape), photometric="rgb", metadata=None)
+    with pytest.raises(UserError, match="a first image of 80 x 60 px and a later one"):
+        open_slide(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_truncated_whole_image(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
@@ -83,7 +136,8 @@ def test_other_than_rgb8_is_refused_by_name(tmp_path):
         open_slide(tmp_path / "b.png")
 
 
-def test_dots_per_inch_of_a_drawing_program_is_no_resolution(tmp_path):
+@pytest.mark.parametrize("dpi", [72, 96, 300, 600, 1200])
+def test_dots_per_inch_of_a_drawing_program_is_no_resolution(tmp_path, dpi):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, tissue_image(50, 50), resolution=(96, 96), resolutionunit="INCH")
+    tifffile.imwrite(path, tissue_image(50, 50), resolution=(dpi, dpi), resolutionunit="INCH")
     assert open_slide(path).um_per_px is None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,32 @@ def test_ridge_penalises_what_does_not_generalise():
     settings = {"alphas": [0.01, 1e6], "n_folds": 5, "block_um": 50}
     tensors = model_of("ridge").fit(training, settings, 0, 1)
     assert (tensors["alpha"][:3] == 1e6).all()
+
+
+def test_ridge_refuses_blocks_that_leave_nothing_to_hold_out(planted):
+    training, _ = planted
+    with pytest.raises(UserError, match="Make the blocks smaller"):
+        model_of("ridge").fit(training, {**SETTINGS["ridge"], "block_um": 5000}, 0, 1)
+
+
+def test_prts_probability_is_one(planted):
+    """Class weights are undone: the mean probability is the share of units that express."""
+    training, expression = planted
+    rare = np.where(np.random.default_rng(1).random(expression.shape) < 0.2, expression, 0)
+    training = replace(training, expression=rare.astype(np.float32))
+    tensors = model_of("prts").fit(training, SETTINGS["prts"], 0, 2)
+    probability = model_of("prts").apply(tensors, SETTINGS["prts"], training.features).probability
+    np.testing.assert_allclose(probability.mean(axis=0), (rare > 0).mean(axis=0), atol=0.05)
+
+
+def test_prts_bears_a_gene_seen_in_validation_only(planted):
+    training, expression = planted
+    seen = np.zeros((len(expression), 1), dtype=np.float32)
+    seen[np.flatnonzero(training.validation)[0]] = 2.0
+    wider = replace(training, expression=np.hstack([expression, seen]))
+    tensors = model_of("prts").fit(wider, SETTINGS["prts"], 0, 2)
+    predicted = model_of("prts").apply(tensors, SETTINGS["prts"], training.features).expression
+    assert pearson(expression, predicted[:, :6]).mean() > 0.7
 
 
 def bundle(planted, kind="ridge"):

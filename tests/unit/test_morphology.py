@@ -8,7 +8,7 @@ import shapely
 from scipy import ndimage
 
 from histoscribe.features import UnitFeatures
-from histoscribe.features.morphology import GROUPS, describe_units
+from histoscribe.features.morphology import GROUPS, VERSION, describe_units
 from histoscribe.features.shape import SHAPE_NAMES, describe_shapes
 from histoscribe.features.stain import DEFAULT_SCALE, estimate_stain
 from histoscribe.image import Slide
@@ -16,6 +16,7 @@ from histoscribe.raster import covered_pixels
 
 UM_PER_PX = 0.5
 TILE_UM = 64.0
+PINNED = (302.7099, 1855.8745)  # weighted sums of the mean features of version 1
 HEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 EOSIN = np.array([0.10, 0.95, 0.30])
 
@@ -320,3 +321,11 @@ def test_a_tile_of_too_few_pixels_is_refused(tissue):
         describe_units(
             _slide(tissue.pixels), 8.0, tissue.xy_um, _squares(tissue.xy_um, 8), False, 64.0
         )
+
+
+def test_values_belong_to_the_version(described):
+    """Features that change in value need a new VERSION: models of the old ones must refuse them."""
+    weight = [np.linspace(1, 2, block.shape[1]) for block in (described.local, described.context)]
+    local, context = described.local.mean(axis=0), described.context.mean(axis=0)
+    assert VERSION == 1
+    assert (local @ weight[0], context @ weight[1]) == pytest.approx(PINNED, rel=1e-4)

@@ -81,6 +81,13 @@ def test_positions_outside_the_image(tmp_path, slide):
         read(folder, slide)
 
 
+def test_positions_in_an_image_of_another_scale(tmp_path, slide):
+    """A shrunken image holds most of the positions, and yet all of them are wrong."""
+    folder = write_visium_hd(tmp_path / "outs", um_per_px=0.37, origin_px=(10, 10))
+    with pytest.raises(UserError, match=r"81% of the positions .*; expected at least 95%"):
+        read(folder, slide)
+
+
 def test_resolution_in_conflict(tmp_path, slide):
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs"), "bin", 8)
     assert full_um_per_px(slide, "visium_hd", files, None, "a") == 0.5
@@ -119,6 +126,15 @@ def test_legacy_st(legacy, slide):
     spot = adata["5x11"]
     np.testing.assert_allclose(spot.obsm["spatial"], [[5.01 * 200, 10.98 * 200]])
     assert spot[:, "A"].X.toarray().item() == 4
+
+
+def test_legacy_st_with_a_mirrored_axis(legacy):
+    path = legacy / "S1_selection.tsv"
+    selection = pd.read_csv(path, sep="\t")
+    selection["pixel_y"] = 1000 - selection["pixel_y"]
+    selection.to_csv(path, sep="\t", index=False)
+    files = measured_files("legacy_st", legacy, "spot", 8)
+    assert legacy_st.um_per_px(files) == pytest.approx(5.0)
 
 
 def test_legacy_st_of_two_sections(legacy, slide):

@@ -1,11 +1,21 @@
 import copy
 
+import numpy as np
 import pytest
+import shapely
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from section_files import tissue_image, write_tiff, write_visium_hd
 
 from histoscribe.errors import UserError
+from histoscribe.features.morphology import _nuclear_reach, describe_units
+from histoscribe.features.pixel_maps import Lengths
+from histoscribe.image import Slide
+from histoscribe.platforms import measured_files, own_nuclei
 from histoscribe.run import load_run
+from histoscribe.sheet import read_sheet
+from histoscribe.tile_limits import least_tile_um
 
 HEADER = "sample donor platform path image um_per_px unit split"
 
@@ -110,6 +120,103 @@ def test_one_donor_only_may_stand_on_both_sides(config, folder, repository):
     assert load(config, folder, rows, repository).samples("test") == ["c"]
 
 
+@pytest.mark.parametrize("role", ["image", "path"])
+@pytest.mark.parametrize("donors", [("d1", "d1"), ("d1", "d2")])
+def test_one_section_is_not_in_two_splits(config, folder, repository, role, donors):
+    """Whatever the name, the donor and the spelling of the path."""
+    same = {"image": "./b/../a/image.tif", "path": "a/binned_outputs"}[role]
+    rows = [row("a", donors[0], "train"), row("c", donors[1], "test", **{role: same})]
+    words = problems_of(config, folder, rows, repository)
+    assert words.startswith("one problem")
+    assert f"line 3, sample c: found with split test the {role} of line 2" in words
+    rows[1]["split"] = "predict"
+    assert load(config, folder, rows, repository).samples("predict") == ["c"]
+
+
+def test_one_image_may_serve_two_rows_of_a_split(config, folder, repository):
+    rows = [GOOD[0], row("b", "d1", "train", image="a/image.tif"), GOOD[2]]
+    assert load(config, folder, rows, repository).samples("train") == ["a", "b"]
+
+
+def test_lines_are_counted_as_an_editor_does(config, folder, repository):
+    write_sheet(folder, [GOOD[0], row("b", "d1", "train", um_per_px="99"), GOOD[2]])
+    path = folder / "samples.tsv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join(["# mine", "", header, lines[0], "", "# b", *lines[1:], ""]))
+    with pytest.raises(UserError, match="line 7, sample b: found um_per_px 99"):
+        load_run(config, repository / "workflow" / "schemas")
+
+
+def sheet_of(folder, text, encoding="utf-8"):
+    path = folder / "sheet.tsv"
+    path.write_bytes(text.encode(encoding))
+    return read_sheet(path)
+
+
+TEXT = "\t".join([*HEADER.split(), "group"])
+CELLS = "a\td\tvisium_hd\ta\ta.tif\t0.5\tbin\ttrain\tg"
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        (TEXT + "\t", CELLS + "\t"),
+        (TEXT, CELLS + "\t\t "),
+        (TEXT + "\t\t", CELLS),
+        ("\ufeff" + TEXT, CELLS),
+        (TEXT + "\r", CELLS + "\r"),
+        (TEXT, "\t" * 9 + "\n" + CELLS),
+    ],
+    ids=["trailing tabs", "in the row", "in the header", "BOM", "CRLF", "a row of tabs"],
+)
+def test_what_a_spreadsheet_leaves_behind_does_no_harm(tmp_path, header, line):
+    rows, problems = sheet_of(tmp_path, f"{header}\n{line}\n")
+    assert problems == []
+    (_, cells), *others = rows
+    assert others == []
+    assert (cells["sample"], cells["um_per_px"], cells["group"]) == ("a", 0.5, "g")
+    assert list(cells) == TEXT.split("\t")
+
+
+def test_cells_are_plain_text(tmp_path):
+    for column, text in {
+        "donor": ["NA", "None", "nan", "007", "#1", "patient #3"],
+        "group": ['5" core', '"', "a #b"],
+    }.items():
+        for cell in text:
+            line = CELLS.replace("\td\t", f"\t{cell}\t") if column == "donor" else CELLS[:-1] + cell
+            rows, problems = sheet_of(tmp_path, f"{TEXT}\n{line}\n{CELLS}\n")
+            assert problems == []
+            assert [number for number, _ in rows] == [2, 3]
+            assert rows[0][1][column] == cell
+            assert rows[0][1]["split"] == "train"
+
+
+@pytest.mark.parametrize("donor", ["NA", "None"])
+def test_a_donor_of_any_name(config, folder, repository, donor):
+    rows = [row("a", donor, "train"), row("c", donor, "test")]
+    assert load(config, folder, rows, repository).sections["a"].donor == donor
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{TEXT}\n#\n{CELLS}\tx\ty\n", "line 3: found 'x', 'y' in a column without a name"),
+        (f"{TEXT}\tsample\n{CELLS}\n", "more than one column sample"),
+        ("# nothing\n", "no line with text"),
+        (TEXT.replace("\t", ","), "the unknown column 'sample,donor"),
+    ],
+)
+def test_problems_of_form(tmp_path, text, message):
+    _, problems = sheet_of(tmp_path, text)
+    assert message in problems[0]
+
+
+def test_another_encoding_is_said(tmp_path):
+    _, problems = sheet_of(tmp_path, TEXT, "utf-16")
+    assert "UTF-8" in problems[0]
+
+
 def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
     rows = [
         row("a", "d1", "train", image="no.tif", um_per_px="99"),
@@ -133,6 +240,10 @@ def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
         ({"bundle": "no.safetensors"}, "config, bundle"),
         ({"genes": {"panel": "no.txt"}}, "no file at no.txt"),
         ({"samples": "no.tsv"}, "no readable table"),
+        ({"features": {"tile_um": 31}}, "features/tile_um: found 31 um; expected at least 32 um"),
+        ({"features": {"tile_um": 4}}, "8 to 2000 um"),
+        ({"units": {"bin_um": 130}}, "at least 130 um, for a bin"),
+        ({"image": {"um_per_px": 12}}, "at least 192 um"),
     ],
 )
 def test_config_problems(config, folder, repository, change, message):
@@ -143,12 +254,91 @@ def test_config_problems(config, folder, repository, change, message):
 
 
 @pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ({"kind": "timm"}, "name, a timm model name or hf-hub id, where kind is timm"),
+        ({"kind": "checkpoint"}, "file, a checkpoint file, where kind is checkpoint"),
+        ({"kind": "checkpoint", "name": "x"}, "encoders/mine: found 'file' is a required"),
+        ({"name": "x"}, "'kind' is a required property"),
+        ({"kind": "checkpoint", "file": "no.pth"}, "features/encoders/mine/file: found no file"),
+    ],
+)
+def test_encoder_problems(config, folder, repository, encoder, message):
+    config["features"]["encoder"] = "mine"
+    config["features"]["encoders"]["mine"] = encoder
+    words = problems_of(config, folder, GOOD, repository)
+    assert message in words
+    assert words.startswith("one problem")
+
+
+def test_the_checkpoint_of_an_encoder_not_in_use_may_be_absent(config, folder, repository):
+    (folder / "vit.pth").touch()
+    config["features"]["encoders"] |= {
+        "mine": {"kind": "checkpoint", "file": "vit.pth"},
+        "other": {"kind": "checkpoint", "file": "no.pth"},
+    }
+    for encoder in ("mine", "morphology"):
+        config["features"]["encoder"] = encoder
+        assert load(config, folder, GOOD, repository).samples("test") == ["c"]
+
+
+def test_a_spot_fits_into_the_tile(config, folder, repository):
+    config["features"]["tile_um"] = 99
+    words = problems_of(config, folder, [row("a", "d1", "train", unit="spot")], repository)
+    assert "at least 100 um, for a spot" in words
+
+
+@given(st.floats(0.05, 20))
+def test_the_least_tile_is_one_that_morphology_takes(um_per_px):
+    for unit in ("bin", "nucleus"):
+        least_um = least_tile_um("morphology", um_per_px, unit, 0.0)
+        for tile_um in (least_um, least_um + 0.5, least_um + 1):
+            lengths = Lengths(um_per_px, tile_um)
+            if unit == "nucleus":
+                _nuclear_reach(lengths)
+        with pytest.raises(ValueError, match="a tile of"):
+            _nuclear_reach(Lengths(um_per_px, 0.95 * least_um - 1))
+
+
+@pytest.mark.parametrize("um_per_px", [0.25, 0.5, 2.0])
+@pytest.mark.parametrize("has_nuclei", [True, False])
+def test_morphology_describes_the_least_tile(um_per_px, has_nuclei):
+    slide = Slide("", tissue_image(300, 300), um_per_px)
+    xy_um = np.array([[120.0, 130.0], [140.0, 150.0]]) * um_per_px
+    tile_um = least_tile_um("morphology", um_per_px, "nucleus" if has_nuclei else "bin", 0.0)
+    footprints = shapely.buffer(shapely.points(xy_um), 4.0)
+    features = describe_units(slide, um_per_px, xy_um, footprints, has_nuclei, tile_um)
+    assert np.isfinite(features.local).all()
+    assert np.isfinite(features.context).all()
+
+
+@pytest.mark.parametrize("given_path", ["", "outs", "outs/binned_outputs"])
+def test_own_nuclei_lie_beside_the_bins(tmp_path, given_path):
+    write_visium_hd(tmp_path / "outs", bin_um=2)
+    expected = tmp_path / "outs/segmented_outputs/nucleus_segmentations.geojson"
+    assert own_nuclei("visium_hd", tmp_path / given_path) == expected
+
+
+def test_what_a_rule_will_make_is_where_its_name_says(tmp_path):
+    outs = tmp_path / "simulated"
+    nuclei = outs / "segmented_outputs/nucleus_segmentations.geojson"
+    matrix = outs / "binned_outputs/square_002um/filtered_feature_bc_matrix.h5"
+    for path in (outs, outs / "binned_outputs"):
+        assert own_nuclei("visium_hd", path) == nuclei
+        assert measured_files("visium_hd", path, "nucleus", 8)["matrix"] == matrix
+    assert own_nuclei("image", outs) is None
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("full: {units: {bin_um: 2}}", "'units' was unexpected"),
         ("full: {features: {encoder: hipt}}", "'encoder' was unexpected"),
         ("full: {genes: {n_hgv: 3}}", "'n_hgv' was unexpected"),
         ("sections: {}", "reserved"),
+        ("default: {genes: {max_genes: 9}}", "experiment default: found a name that is reserved"),
+        ("training-mean: {model: {kind: ridge}}", "experiment training-mean"),
+        ("pretrained: {}", "experiment pretrained"),
         ("full: [", "no readable YAML"),
         ("{}", "{}"),
     ],

@@ -26,6 +26,12 @@ def test_conflict_names_both_sources(other):
         settle_um_per_px({"the sheet": 0.5, "the image": other}, "sample a")
 
 
+@pytest.mark.parametrize("value", [800.0, 0.01, 0.0, float("nan"), float("inf")])
+def test_an_impossible_resolution_names_its_source(value):
+    with pytest.raises(UserError, match=r"um/px in the platform; expected 0\.05 to 20"):
+        settle_um_per_px({"the sheet": None, "the platform": value, "the image": None}, "sample a")
+
+
 def test_silence_is_an_error():
     with pytest.raises(UserError, match="no resolution"):
         settle_um_per_px({"the sheet": None}, "sample a")

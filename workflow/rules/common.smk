@@ -95,6 +95,10 @@ def encoder_weights(wildcards):
     return {}
 
 
+def is_network(wildcards):
+    return config["features"]["encoders"][wildcards.encoder]["kind"] != "morphology"
+
+
 def segmenter_folder(wildcards):
     """A StarDist model: the user's folder, or one to retrieve by name."""
     model = config["segmentation"]["model"]
@@ -131,6 +135,15 @@ def predictions():
         experiment=RUN.experiments,
         fold=FOLDS,
         sample=PREDICTED,
+    )
+
+
+def bundles():
+    """Every model that the run trains; none where it is given one."""
+    if config["bundle"]:
+        return []
+    return expand(
+        "<results>/{experiment}/{fold}/model.safetensors", experiment=RUN.experiments, fold=FOLDS
     )
 
 

@@ -10,6 +10,7 @@ rule count_units:
     input:
         unpack(measured_input),
         unpack(nuclei_input),
+        full_image=image_file,
         image="<results>/sections/{sample}/image.ome.tif",
     output:
         "<results>/sections/{sample}/units.raw.h5ad",
@@ -24,10 +25,11 @@ rule count_units:
         mem_mb=8000,
         runtime=60,
     params:
+        section=section_params,
         unit=lambda wildcards: section_of(wildcards).unit,
         bin_um=lookup(dpath="units/bin_um", within=config),
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("counting.py", "filtering.py"),
+        code=code_digest("counting.py", "raster.py", "filtering.py", "image.py"),
     script:
         "../../scripts/count_units.py"
 

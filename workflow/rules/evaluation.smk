@@ -23,10 +23,9 @@ rule evaluate_prediction:
         mem_mb=8000,
         runtime=60,
     params:
-        target_sum=lookup(dpath="expression/target_sum", within=config),
         ceiling_repeats=lookup(dpath="evaluation/ceiling_repeats", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("evaluation.py", "expression.py"),
+        code=code_digest("evaluation.py", "expression.py", "provenance.py"),
     script:
         "../../scripts/evaluate_prediction.py"
 

@@ -20,16 +20,16 @@ rule extract_features:
         "<benchmarks>/extract_features/{encoder}.{sample}.tsv"
     conda:
         "../../envs/features.yaml"
-    threads: lambda wildcards: 1 if wildcards.encoder == "morphology" else 4
+    threads: lambda wildcards: 4 if is_network(wildcards) else 1
     resources:
         mem_mb=8000,
         runtime=480,
-        gpu=lambda wildcards: 0 if wildcards.encoder == "morphology" else 1,
+        gpu=lambda wildcards: int(is_network(wildcards)),
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         encoder=lookup(dpath="features/encoders/{encoder}", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         batch_size=lookup(dpath="features/batch_size", within=config),
-        code=code_digest("features", "image.py", "polygons.py"),
+        code=code_digest("features", "raster.py", "image.py", "polygons.py"),
     script:
         "../../scripts/extract_features.py"

@@ -54,7 +54,6 @@ rule plot_gene_maps:
     params:
         n_genes=lookup(dpath="figures/n_genes", within=config),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        target_sum=lookup(dpath="expression/target_sum", within=config),
-        code=code_digest("figures", "expression.py"),
+        code=code_digest("figures", "expression.py", "image.py"),
     script:
         "../../scripts/plot_gene_maps.py"

@@ -57,6 +57,6 @@ rule segment_nuclei:
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         settings=lookup(dpath="segmentation", within=config),
-        code=code_digest("nuclei.py", "image.py"),
+        code=code_digest("nuclei.py", "polygons.py", "image.py"),
     script:
         "../../scripts/segment_nuclei.py"

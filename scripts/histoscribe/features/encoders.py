@@ -36,20 +36,29 @@ def encode(
     footprints: np.ndarray,
     has_nuclei: bool,
     settings: EncoderSettings,
+    unit: str,
     threads: int,
 ) -> tuple[UnitFeatures, dict]:
     """Features of units at `xy_um` (n, 2) with polygons `footprints` (n,), and the identity.
 
-    The identity tells whether a model fits these features: two sets of features are exchangeable
-    when their identities are equal.
+    `unit` says what the footprints are ("nucleus", "bin of 8 um"). The identity tells whether a
+    model fits these features: two sets of features are exchangeable when their identities are
+    equal.
     """
     require_tile_fits(slide, tile_size_px(settings.tile_um, um_per_px))
-    identity = {"kind": settings.kind, "tile_um": settings.tile_um, "um_per_px": um_per_px}
+    identity = {
+        "kind": settings.kind,
+        "unit": unit,
+        "tile_um": settings.tile_um,
+        "um_per_px": um_per_px,
+    }
     if settings.kind == "morphology":
-        from histoscribe.features.morphology import describe_units
+        from histoscribe.features.morphology import VERSION, describe_units
 
+        identity["version"] = VERSION
         features = describe_units(slide, um_per_px, xy_um, footprints, has_nuclei, settings.tile_um)
     else:  # torch is imported only where a network is used
+        from histoscribe.features.checkpoints import find_weights
         from histoscribe.features.vit import encode_units, load_encoder
 
         weights = Path(settings.weights)
@@ -65,8 +74,14 @@ def encode(
             settings.batch_size,
             threads,
         )
-        file = weights / "model.safetensors" if weights.is_dir() else weights
-        identity |= {"name": name, "weights_sha256": file_digest(file)}
+        identity |= {
+            "name": name,
+            "architecture": settings.architecture,
+            "input_px": list(encoder.input_px),
+            "mean": list(encoder.mean),
+            "std": list(encoder.std),
+            "weights_sha256": file_digest(find_weights(weights) if weights.is_dir() else weights),
+        }
     columns = "\n".join((*features.local_names, "", *features.context_names))
     identity["columns_sha256"] = hashlib.sha256(columns.encode()).hexdigest()
     return features, identity

@@ -71,6 +71,11 @@ GROUPS = {
 }
 
 
+# Raised with every change of what a feature means or measures, so that models trained on older
+# features refuse newer ones; a test pins the values.
+VERSION = 1
+
+
 @dataclass(frozen=True)
 class Block:
     """A box of the slide (x, y, width, height in px), and the units that are described in it."""

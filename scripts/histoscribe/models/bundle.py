@@ -21,6 +21,7 @@ from histoscribe.storage import written_whole
 
 FORMAT = "histoscribe-bundle-1"
 FEATURE_LIMIT = 8.0
+UNITS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Bundle:
 
     `encoder` is the identity of the encoder (see `encoder_identity`), `use` the feature blocks in
     order; `feature_mean` and `feature_scale` (n_features,) standardise them; `target_sum` is the
-    total that predicted expression is normalised to.
+    total that expression is normalised to, or "median" for each section's own median.
     """
 
     kind: str
@@ -152,6 +153,13 @@ def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -
                 "Set features.encoder to the one of the bundle, or train a model for this one.",
             )
         )
+    apply = model_of(bundle.kind).apply
     joined = join_blocks(features, bundle.use, rows)
-    standardised = standardise(joined, bundle.feature_mean, bundle.feature_scale)
-    return model_of(bundle.kind).apply(bundle.tensors, bundle.settings, standardised)
+    expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)
+    probability = np.empty_like(expression)
+    for start in range(0, len(rows), UNITS_AT_ONCE):
+        part = slice(start, start + UNITS_AT_ONCE)
+        standardised = standardise(joined[part], bundle.feature_mean, bundle.feature_scale)
+        predicted = apply(bundle.tensors, bundle.settings, standardised)
+        expression[part], probability[part] = predicted.expression, predicted.probability
+    return Prediction(expression, probability)

@@ -58,7 +58,8 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scale = np.maximum(training.expression[training.usable].max(axis=0), 1e-6)
+    highest = training.expression[training.usable].max(axis=0)
+    scale = np.where(highest > 0, highest, 1.0)  # an unseen gene must not blow up the loss
     n_genes = training.expression.shape[1]
     network = PrtsNetwork(
         training.features.shape[1], n_genes, settings["hidden"], settings["dropout"]
@@ -118,11 +119,21 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     if best_state is None:
         raise ArithmeticError("the loss was never finite; lower model.prts.learning_rate")
     tensors = {f"network.{key}": value.numpy() for key, value in best_state.items()}
-    return {**tensors, "scale": scale.astype(np.float32)}
+    shift = np.log(weight_of[True] / weight_of[False])
+    return {
+        **tensors,
+        "scale": scale.astype(np.float32),
+        "log_odds_shift": shift.astype(np.float32),
+    }
 
 
 def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) -> Prediction:
-    """Level where expressed (`gated`) or probability x level (`expected`), back in log1p units."""
+    """Level where expressed (`gated`) or share x level (`expected`), back in log1p units.
+
+    The class weights make the network answer as if half of the units expressed each gene; that
+    balanced answer gates the level, as in the paper. The probability that is returned has the
+    weights undone, so that it means what it says.
+    """
     state = {
         key.removeprefix("network."): torch.from_numpy(np.ascontiguousarray(value))
         for key, value in tensors.items()
@@ -133,18 +144,14 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
     network.load_state_dict(state)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device).eval()
-    expression = np.empty((len(features), len(scale)), dtype=np.float32)
-    probability = np.empty_like(expression)
     with torch.inference_mode():
-        for start in range(0, len(features), UNITS_AT_ONCE):
-            part = slice(start, start + UNITS_AT_ONCE)
-            logits, level = network(torch.from_numpy(features[part]).to(device))
-            p = torch.sigmoid(logits).cpu().numpy()
-            level = np.maximum(level.cpu().numpy(), 0) * scale
-            gate = p if settings["output"] == "expected" else p > 0.5
-            expression[part] = level * gate
-            probability[part] = p
-    return Prediction(expression, probability)
+        logits, level = network(torch.from_numpy(features).to(device))
+        balanced = torch.sigmoid(logits).cpu().numpy()
+        shift = torch.from_numpy(tensors["log_odds_shift"]).to(device)
+        probability = torch.sigmoid(logits - shift).cpu().numpy()
+        level = np.maximum(level.cpu().numpy(), 0) * scale
+    gate = balanced if settings["output"] == "expected" else balanced > 0.5
+    return Prediction(level * gate, probability)
 
 
 def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

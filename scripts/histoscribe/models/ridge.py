@@ -1,52 +1,63 @@
 """Ridge regression, with the penalty of each gene chosen by spatial-block cross-validation.
 
 Leave-one-out or random folds choose far too small a penalty, because neighbouring units leak.
-Only Gram matrices are kept, so the cost hardly depends on the number of penalties and folds.
+Only moments (sums of squares and products) are kept, so memory does not grow with the number of
+units and the cost hardly depends on the number of penalties.
 """
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 
+from histoscribe.errors import UserError, problem
 from histoscribe.models import Prediction, TrainingUnits
 from histoscribe.splits import block_folds, outside_buffer
 
 LOG = logging.getLogger(__name__)
+UNITS_AT_ONCE = 8192
 
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
     """Weights (n_features, 2 * n_genes) and intercepts for expression and for being expressed.
 
     `settings`: alphas (penalties to try), n_folds, block_um. The probability is a linear model
-    of the 0/1 indicator, clipped to [0, 1] when applied.
+    of the 0/1 indicator, clipped to [0, 1] when applied. Raises UserError where no fold leaves
+    units both to train and to test on.
     """
     del threads
-    features = training.features
-    outcome = np.hstack([training.expression, training.expression > 0]).astype(np.float32)
+    alphas = np.asarray(settings["alphas"], dtype=np.float64)
     fold = block_folds(
         training.xy_um, training.section, settings["block_um"], settings["n_folds"], seed
     )
-    alphas = np.asarray(settings["alphas"], dtype=np.float64)
-    error = np.zeros((len(alphas), outcome.shape[1]))
+    error = np.zeros((len(alphas), 2 * training.expression.shape[1]))
+    n_folds_used = 0
     for k in range(settings["n_folds"]):
         held_out = fold == k
         usable = outside_buffer(training.xy_um, training.section, held_out, training.tile_um)
-        if not held_out.any() or not usable.any():
-            continue
-        error += _held_out_error(
-            features[usable], outcome[usable], features[held_out], outcome[held_out], alphas
+        if held_out.any() and usable.any():
+            error += _held_out_error(
+                _moments(training, usable), _moments(training, held_out), alphas
+            )
+            n_folds_used += 1
+    if n_folds_used == 0:
+        raise UserError(
+            problem(
+                "model.ridge.block_um",
+                f"blocks of {settings['block_um']:g} um, of which none can be held out with a "
+                f"buffer of {training.tile_um:g} um",
+                "at least one fold with units on both sides",
+                "Make the blocks smaller, or add training sections.",
+            )
         )
     best = alphas[np.argmin(error, axis=0)]
     LOG.info("penalties chosen (quartiles): %s", np.quantile(best, [0.25, 0.5, 0.75]))
-    mean = features.mean(axis=0, dtype=np.float64)
-    intercept = outcome.mean(axis=0, dtype=np.float64)
-    gram, cross = _moments(features, outcome, mean, intercept)
-    weights = np.empty_like(cross)
+    everything = _moments(training, np.ones(len(training.features), dtype=bool))
+    mean, intercept = everything.feature_mean, everything.outcome_mean
+    gram, cross = everything.about(mean, intercept)
     values, vectors = np.linalg.eigh(gram)
     rotated = vectors.T @ cross
-    for alpha in np.unique(best):
-        chosen = best == alpha
-        weights[:, chosen] = vectors @ (rotated[:, chosen] / (values + alpha)[:, None])
+    weights = vectors @ (rotated / (np.maximum(values, 0)[:, None] + best))
     return {
         "weights": weights.astype(np.float32),
         "intercept": (intercept - mean @ weights).astype(np.float32),
@@ -62,46 +73,62 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
     return Prediction(np.maximum(both[:, :n_genes], 0), np.clip(both[:, n_genes:], 0, 1))
 
 
-def _moments(
-    features: np.ndarray, outcome: np.ndarray, mean: np.ndarray, intercept: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Centred Gram matrix (p, p) and cross moments (p, q), summed in float64."""
-    n = len(features)
-    sum_features = features.sum(axis=0, dtype=np.float64)
-    sum_outcome = outcome.sum(axis=0, dtype=np.float64)
-    gram = np.zeros((features.shape[1], features.shape[1]))
-    cross = np.zeros((features.shape[1], outcome.shape[1]))
-    for start in range(0, n, 16384):
-        x = features[start : start + 16384].astype(np.float64)
-        gram += x.T @ x
-        cross += x.T @ outcome[start : start + 16384]
-    gram += n * np.outer(mean, mean) - np.outer(sum_features, mean) - np.outer(mean, sum_features)
-    cross += (
-        n * np.outer(mean, intercept)
-        - np.outer(sum_features, intercept)
-        - np.outer(mean, sum_outcome)
-    )
-    return gram, cross
+@dataclass(frozen=True)
+class Moments:
+    """Sums over n units of features x (p) and outcomes y (q): x, y, xx', xy', y squared."""
+
+    n: int
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+    @property
+    def feature_mean(self) -> np.ndarray:
+        return self.x / self.n
+
+    @property
+    def outcome_mean(self) -> np.ndarray:
+        return self.y / self.n
+
+    def about(self, x0: np.ndarray, y0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of (x - x0)(x - x0)' and (x - x0)(y - y0)'."""
+        gram = self.xx - np.outer(self.x, x0) - np.outer(x0, self.x) + self.n * np.outer(x0, x0)
+        cross = self.xy - np.outer(self.x, y0) - np.outer(x0, self.y) + self.n * np.outer(x0, y0)
+        return gram, cross
 
 
-def _held_out_error(
-    features: np.ndarray,
-    outcome: np.ndarray,
-    held_features: np.ndarray,
-    held_outcome: np.ndarray,
-    alphas: np.ndarray,
-) -> np.ndarray:
-    """Sum of squared errors on held-out units, (n_alphas, q), from moments alone."""
-    mean = features.mean(axis=0, dtype=np.float64)
-    intercept = outcome.mean(axis=0, dtype=np.float64)
-    gram, cross = _moments(features, outcome, mean, intercept)
-    held_gram, held_cross = _moments(held_features, held_outcome, mean, intercept)
-    total = ((held_outcome.astype(np.float64) - intercept) ** 2).sum(axis=0)
+def _moments(training: TrainingUnits, chosen: np.ndarray) -> Moments:
+    """Moments of features and outcomes (expression, then its 0/1 indicator), in float64."""
+    n_features = training.features.shape[1]
+    n_outcomes = 2 * training.expression.shape[1]
+    xx, xy = np.zeros((n_features, n_features)), np.zeros((n_features, n_outcomes))
+    x_sum, y_sum, yy = np.zeros(n_features), np.zeros(n_outcomes), np.zeros(n_outcomes)
+    rows = np.flatnonzero(chosen)
+    for start in range(0, len(rows), UNITS_AT_ONCE):
+        part = rows[start : start + UNITS_AT_ONCE]
+        x = training.features[part].astype(np.float64)
+        y = np.hstack([training.expression[part], training.expression[part] > 0]).astype(np.float64)
+        xx += x.T @ x
+        xy += x.T @ y
+        x_sum += x.sum(axis=0)
+        y_sum += y.sum(axis=0)
+        yy += (y * y).sum(axis=0)
+    return Moments(len(rows), x_sum, y_sum, xx, xy, yy)
+
+
+def _held_out_error(fitted: Moments, held: Moments, alphas: np.ndarray) -> np.ndarray:
+    """Sum of squared errors on held-out units, (n_alphas, n_outcomes), from moments alone."""
+    mean, intercept = fitted.feature_mean, fitted.outcome_mean
+    gram, cross = fitted.about(mean, intercept)
+    held_gram, held_cross = held.about(mean, intercept)
+    total = held.yy - 2 * intercept * held.y + held.n * intercept**2
     values, vectors = np.linalg.eigh(gram)
     rotated = vectors.T @ cross
     held_gram = vectors.T @ held_gram @ vectors
     held_cross = vectors.T @ held_cross
-    error = np.empty((len(alphas), outcome.shape[1]))
+    error = np.empty((len(alphas), cross.shape[1]))
     for i, alpha in enumerate(alphas):
         weights = rotated / (np.maximum(values, 0) + alpha)[:, None]
         error[i] = total - 2 * (weights * held_cross).sum(axis=0)

@@ -13,22 +13,25 @@ import pandas as pd
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
+from histoscribe.platforms import SPOT_UM
 
 SHAPE = "circle"
-SPOT_UM = 100.0
 PITCH_UM = 200.0
 SELECTION_COLUMNS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
 
 
 def um_per_px(files: dict[str, Path]) -> float | None:
-    """Resolution from the array's pitch: um per array step over px per array step."""
+    """Resolution from the array's pitch: um per array step over px per array step.
+
+    An axis of the array may run against the image's.
+    """
     selection = _selection(files["selection"])
     slopes = [
         np.polyfit(selection[f"new_{axis}"], selection[f"pixel_{axis}"], 1)[0]
         for axis in ("x", "y")
         if selection[f"new_{axis}"].nunique() > 2
     ]
-    return PITCH_UM / abs(float(np.mean(slopes))) if slopes else None
+    return PITCH_UM / float(np.mean(np.abs(slopes))) if slopes else None
 
 
 def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
