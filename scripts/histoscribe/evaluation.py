@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.stats import rankdata
 
 from histoscribe.errors import UserError, problem
-from histoscribe.expression import log_normalise, targets
+from histoscribe.expression import log_normalise, target_total, targets
 from histoscribe.provenance import recall
 
 GENES_AT_ONCE = 256
@@ -99,7 +99,8 @@ def noise_ceiling(
 
     `counts` (n_units, n_genes) are the scored genes, `umi` (n_units,) the totals over all genes.
     Each molecule falls into one of two halves by a fair coin; each half is normalised by its own
-    total; with r the correlation of the halves, Spearman-Brown gives the reliability 2r / (1 + r)
+    total and scaled to half the target, so that a molecule weighs in a half what it weighs in the
+    whole; with r the correlation of the halves, Spearman-Brown gives the reliability 2r / (1 + r)
     of the whole, whose square root bounds the correlation with it. Averaged over repeats; 0 where
     the halves do not agree.
     """
@@ -114,7 +115,7 @@ def noise_ceiling(
         other = counts - half
         half_umi = np.asarray(half.sum(axis=1)).ravel() + rng.binomial(rest, 0.5)
         both = [(half, half_umi), (other, umi - half_umi)]
-        total = np.median(umi[umi > 0]) / 2 if target_sum == "median" else target_sum
+        total = target_total(umi, target_sum) / 2
         for start in range(0, counts.shape[1], GENES_AT_ONCE):
             part = slice(start, start + GENES_AT_ONCE)
             a, b = (log_normalise(c[:, part], u, total) for c, u in both)

@@ -38,7 +38,9 @@ def test_kidney_bins(summary_of):
     row = summary_of("kidney")
     assert row["n_genes"] == 200
     assert row["pcc_mean"] >= 0.137  # plain ridge on 100 hand-made features
-    assert row["ceiling_mean"] == pytest.approx(0.312, abs=0.01)
+    # 0.312 when each half is scaled to the whole's total; scaled to half of it, as here, the
+    # estimate lies nearer to the truth of simulated counts of this depth.
+    assert row["ceiling_mean"] == pytest.approx(0.30, abs=0.015)
 
 
 def test_her2st_spots(summary_of):
