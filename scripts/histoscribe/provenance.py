@@ -53,10 +53,7 @@ def recall(uns: dict) -> dict:
     return {key: json.loads(str(value)) for key, value in uns.get(RECORD_KEY, {}).items()}
 
 
-def file_digest(path: Path | str) -> str:
-    """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
+def file_digest(path: Path | str, algorithm: str = "sha256") -> str:
+    """Digest of a file in hex digits, read in pieces."""
     with Path(path).open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -4,7 +4,6 @@ A file appears under its name only after its size or digest was checked, so that
 or damaged download never looks like data.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from histoscribe.archives import extract_archive, filled_at_once
 from histoscribe.errors import UserError, problem
+from histoscribe.provenance import file_digest
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60
@@ -134,7 +134,7 @@ def retrieve_encoder(
         shutil.rmtree(scratch / ".cache", ignore_errors=True)
         _write_digests(scratch, ENCODER_FILES)
         known = ENCODER_SHA256.get(repository)
-        found = _digest(scratch / "model.safetensors", "sha256")
+        found = file_digest(scratch / "model.safetensors")
         if known is not None and revision is None and found != known:
             raise UserError(
                 problem(
@@ -258,17 +258,12 @@ def _faults(
         return [(f"{path.stat().st_size} bytes", f"{size_bytes} bytes")]
     faults = []
     for algorithm, expected in (("sha256", sha256), ("md5", md5)):
-        if expected is not None and (found := _digest(path, algorithm)) != expected.lower():
+        if expected is not None and (found := file_digest(path, algorithm)) != expected.lower():
             faults.append((f"{algorithm} {found}", f"{algorithm} {expected.lower()}"))
     return faults
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 def _write_digests(folder: Path, names: Iterable[str]) -> None:
     """A SHA256SUMS that `sha256sum -c` reads."""
-    lines = [f"{_digest(folder / name, 'sha256')}  {name}\n" for name in names]
+    lines = [f"{file_digest(folder / name)}  {name}\n" for name in names]
     (folder / DIGESTS_NAME).write_text("".join(lines), encoding="utf-8")

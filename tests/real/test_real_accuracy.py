@@ -40,7 +40,7 @@ def test_kidney_bins(summary_of):
     assert row["pcc_mean"] >= 0.137  # plain ridge on 100 hand-made features
     # 0.312 when each half is scaled to the whole's total; scaled to half of it, as here, the
     # estimate lies nearer to the truth of simulated counts of this depth.
-    assert row["ceiling_mean"] == pytest.approx(0.30, abs=0.015)
+    assert row["ceiling_mean"] == pytest.approx(0.301, abs=0.01)
 
 
 def test_her2st_spots(summary_of):

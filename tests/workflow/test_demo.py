@@ -70,6 +70,7 @@ def test_prediction_reaches_most_of_what_the_truth_scores(workplace):
     share = expected[:, genes].to_df() / np.asarray(expected.X.sum(axis=1)).reshape(-1, 1)
     total = units.obs["umi"].median()
     reference = pearson(targets(units, genes, "median"), np.log1p(share.to_numpy() * total))
+    # 0.64 here, on a third of the demo's area; the whole demo reaches 0.74.
     assert scores["pcc"].mean() > 0.6 * reference.mean()
 
 

@@ -35,7 +35,7 @@ rule train_model:
         target_sum=lookup(dpath="expression/target_sum", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("training.py", "models", "splits.py", "expression.py"),
+        code=code_digest("training.py", "models", "splits.py", "expression.py", "torch_setup.py"),
     script:
         "../../scripts/train_model.py"
 

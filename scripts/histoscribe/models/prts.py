@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from histoscribe import torch_setup
 from histoscribe.models import Prediction, TrainingUnits
 
 LOG = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     regression_weight.
     """
     torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch_setup.set_threads(threads)
+    device = torch_setup.device()
     highest = training.expression[training.usable].max(axis=0)
     scale = np.where(highest > 0, highest, 1.0)  # an unseen gene must not blow up the loss
     n_genes = training.expression.shape[1]
@@ -142,7 +143,7 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
     scale = tensors["scale"]
     network = PrtsNetwork(features.shape[1], len(scale), settings["hidden"], settings["dropout"])
     network.load_state_dict(state)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch_setup.device()
     network.to(device).eval()
     with torch.inference_mode():
         logits, level = network(torch.from_numpy(features).to(device))
