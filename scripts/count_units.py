@@ -1,15 +1,24 @@
-"""Give every unit its molecules: bins summed over nuclei, or bins and spots as they are."""
+"""Give every unit its molecules: bins or transcripts summed over nuclei, or bins as they are."""
 
 from pathlib import Path
 
+import anndata as ad
 import geopandas as gpd
 
-from histoscribe.counting import count_nuclei, grid_units, outline_units
+from histoscribe.counting import (
+    count_nuclei,
+    count_table,
+    grid_units,
+    outline_units,
+    read_bins,
+)
+from histoscribe.expansion import expand_nuclei
 from histoscribe.filtering import add_quality
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, recall, record
 from histoscribe.readers import full_um_per_px
+from histoscribe.readers.transcript_table import open_transcripts
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
@@ -18,56 +27,89 @@ def main(
     sheet_um_per_px: float | None,
     image: Path,
     measured: Path | None,
+    transcripts: Path | None,
     nuclei: Path | None,
     sample: str,
     unit: str,
     bin_um: int,
     working_um_per_px: float,
+    strategy: str,
+    expand_um: float,
+    seed: int,
     output: Path,
 ) -> None:
     outlines = gpd.read_parquet(nuclei) if nuclei else None
-    accounting = {}
-    if not measured:
+    if measured or transcripts:
+        if outlines is not None:
+            units, accounting, facts = count(
+                measured, transcripts, outlines, strategy, expand_um, seed
+            )
+        else:
+            units = read_h5ad(measured)
+            facts = recall(units.uns)
+            accounting = {"umi_under_tissue": int(units.X.sum())}
+    else:
         um_per_px = full_um_per_px(open_slide(full_image), "image", {}, sheet_um_per_px, sample)
         facts = {"sample": sample, "platform": "image", "um_per_px": um_per_px}
-    if measured:
-        units = read_h5ad(measured)
-        facts = recall(units.uns)
-        facts.pop("versions")
+        accounting = {}
         if outlines is not None:
-            units, accounting = count_nuclei(units, outlines)
+            units = outline_units(outlines)
         else:
-            accounting["umi_under_tissue"] = int(units.X.sum())
-    elif outlines is not None:
-        units = outline_units(outlines)
-    else:
-        slide = open_slide(image)
-        width_um, height_um = (
-            slide.width_px * working_um_per_px,
-            slide.height_px * working_um_per_px,
-        )
-        units = grid_units(width_um, height_um, bin_um)
-        facts |= {"unit_shape": "square", "unit_size_um": bin_um}
+            slide = open_slide(image)
+            units = grid_units(
+                slide.width_px * working_um_per_px, slide.height_px * working_um_per_px, bin_um
+            )
+            facts |= {"unit_shape": "square", "unit_size_um": bin_um}
     if outlines is not None:
-        facts["unit_shape"] = "polygon"
-        facts["unit_size_um"] = float(outlines["area_um2"].median() ** 0.5)
+        facts |= {
+            "unit_shape": "polygon",
+            "unit_size_um": float(outlines["area_um2"].median() ** 0.5),
+        }
     add_quality(units)
-    units.uns[RECORD_KEY] = record(**facts, unit=unit, accounting=accounting)
+    units.uns[RECORD_KEY] = record(**facts | {"unit": unit, "accounting": accounting})
     write_h5ad(units, output)
+
+
+def count(
+    measured: Path | None,
+    transcripts: Path | None,
+    nuclei: gpd.GeoDataFrame,
+    strategy: str,
+    expand_um: float,
+    seed: int,
+) -> tuple[ad.AnnData, dict[str, int], dict]:
+    """Units, accounting, and the facts of the section with how it was counted."""
+    grown = expand_nuclei(nuclei, expand_um) if strategy == "expanded" else None
+    if transcripts:
+        source = open_transcripts(transcripts)
+        units, accounting = count_table(source, nuclei, strategy, grown)
+    else:
+        source = read_bins(measured)
+        units, accounting = count_nuclei(source, nuclei, strategy, grown, seed)
+    counting = {"strategy": strategy}
+    if strategy == "expanded":
+        counting["expand_um"] = expand_um
+    if strategy == "area":
+        counting["seed"] = seed
+    return units, accounting, source.facts | {"counting": counting}
 
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        inputs = dict(snakemake.input.items())
+        inputs = {name: Path(path) for name, path in snakemake.input.items()}
         main(
             full_image=Path(snakemake.params.section["image"]),
             sheet_um_per_px=snakemake.params.section["um_per_px"],
-            image=Path(inputs["image"]),
-            measured=Path(inputs["measured"]) if "measured" in inputs else None,
-            nuclei=Path(inputs["nuclei"]) if "nuclei" in inputs else None,
+            image=inputs["image"],
+            measured=inputs.get("measured"),
+            transcripts=inputs.get("transcripts"),
+            nuclei=inputs.get("nuclei"),
             sample=snakemake.wildcards.sample,
             unit=snakemake.params.unit,
             bin_um=snakemake.params.bin_um,
             working_um_per_px=snakemake.params.working_um_per_px,
+            strategy=snakemake.params.strategy,
+            expand_um=snakemake.params.expand_um,
+            seed=snakemake.params.seed,
             output=Path(snakemake.output[0]),
         )

@@ -11,6 +11,12 @@ from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
 from histoscribe.polygons import footprints, unit_kind
 from histoscribe.provenance import RECORD_KEY, recall, record
+from histoscribe.stain_normalisation import (
+    StainNormaliser,
+    normalised_slide,
+    read_reference,
+    read_section_stain,
+)
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
@@ -21,12 +27,18 @@ def main(
     um_per_px: float,
     settings: EncoderSettings,
     threads: int,
+    stain: Path | None,
+    stain_reference: Path | None,
     output: Path,
 ) -> None:
     adata = read_h5ad(units)
+    slide, reference = open_slide(image), None
+    if stain and stain_reference:
+        reference = read_reference(stain_reference)
+        slide = normalised_slide(slide, StainNormaliser(read_section_stain(stain), reference))
     outlines = footprints(adata, gpd.read_parquet(nuclei) if nuclei else None)
     features, identity = encode(
-        open_slide(image),
+        slide,
         um_per_px,
         adata.obsm["spatial"],
         outlines,
@@ -34,6 +46,7 @@ def main(
         settings,
         unit_kind(recall(adata.uns)),
         threads,
+        reference.to_dict() if reference else None,
     )
     result = ad.AnnData(obs=pd.DataFrame(index=adata.obs_names))
     result.obsm = {
@@ -64,5 +77,7 @@ if __name__ == "__main__" and "snakemake" in globals():
                 weights=inputs.get("weights"),
             ),
             threads=snakemake.threads,
+            stain=Path(inputs["stain"]) if "stain" in inputs else None,
+            stain_reference=Path(inputs["reference"]) if "reference" in inputs else None,
             output=Path(snakemake.output[0]),
         )

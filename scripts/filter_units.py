@@ -18,7 +18,11 @@ def main(raw: Path, settings: dict, output: Path, accounting: Path) -> None:
     before = pd.DataFrame(
         [{"rule": rule, "left": count} for rule, count in facts["accounting"].items()]
     )
-    table = pd.concat([before.assign(stage="counting"), rules.assign(stage="filter")])
+    stages = [before.assign(stage="counting"), rules.assign(stage="filter")]
+    if measured:
+        umi_kept = pd.DataFrame([{"rule": "umi_kept", "left": int(kept.X.sum())}])
+        stages.append(umi_kept.assign(stage="kept"))
+    table = pd.concat(stages)
     with written_whole(accounting) as partial:
         table[["stage", "rule", "failing", "removed", "left"]].astype(
             {"failing": "Int64", "removed": "Int64", "left": "Int64"}

@@ -16,11 +16,12 @@ def main(
     working_um_per_px: float,
     sample: str,
     output: Path,
+    threads: int = 1,
 ) -> None:
     slide = open_slide(image)
     um_per_px = full_um_per_px(slide, platform, files, sheet_um_per_px, sample)
     with written_whole(output) as partial:
-        write_rescaled(slide, um_per_px, working_um_per_px, partial)
+        write_rescaled(slide, um_per_px, working_um_per_px, partial, threads)
 
 
 if __name__ == "__main__" and "snakemake" in globals():
@@ -33,4 +34,5 @@ if __name__ == "__main__" and "snakemake" in globals():
             working_um_per_px=snakemake.params.working_um_per_px,
             sample=snakemake.wildcards.sample,
             output=Path(snakemake.output[0]),
+            threads=snakemake.threads,
         )

@@ -4,16 +4,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from histoscribe.evaluation import SUMMARY_COLUMNS, summarise
+from histoscribe.evaluation import SUMMARY_COLUMNS, summarise, trust_of_alignment
 from histoscribe.joblog import job_log
 from histoscribe.storage import written_whole
 
 
-def main(scores: list[tuple[str, str, str, Path]], output: Path) -> None:
-    rows = []
-    for experiment, fold, sample, path in scores:
-        table = pd.read_csv(path, sep="\t")
-        rows.append({"experiment": experiment, "fold": fold, "sample": sample, **summarise(table)})
+def main(
+    scores: list[tuple[str, str, str, Path]], alignments: dict[str, Path], output: Path
+) -> None:
+    verdicts = {
+        sample: str(pd.read_csv(path, sep="\t").loc[0, "verdict"])
+        for sample, path in alignments.items()
+    }
+    tested = {sample for _, _, sample, _ in scores}
+    trained = {sample: verdict for sample, verdict in verdicts.items() if sample not in tested}
+    rows = [
+        {
+            "experiment": experiment,
+            "fold": fold,
+            "sample": sample,
+            **summarise(pd.read_csv(path, sep="\t")),
+            "alignment": trust_of_alignment(verdicts[sample], trained),
+        }
+        for experiment, fold, sample, path in scores
+    ]
     with written_whole(output) as partial:
         pd.DataFrame(rows, columns=SUMMARY_COLUMNS).to_csv(
             partial, sep="\t", index=False, float_format="%.4f"
@@ -25,7 +39,12 @@ if __name__ == "__main__" and "snakemake" in globals():
         main(
             scores=[
                 (*key, Path(path))
-                for key, path in zip(snakemake.params.evaluated, snakemake.input, strict=True)
+                for key, path in zip(
+                    snakemake.params.evaluated, snakemake.input.scores, strict=True
+                )
             ],
+            alignments=dict(
+                zip(snakemake.params.aligned, map(Path, snakemake.input.alignments), strict=True)
+            ),
             output=Path(snakemake.output[0]),
         )

@@ -32,7 +32,9 @@ SUMMARY_COLUMNS = [
     "accuracy",
     "ceiling_mean",
     "fraction_of_ceiling_median",
+    "alignment",
 ]
+FINE_ALIGNMENTS = ("aligned", "not checked")
 
 
 @dataclass(frozen=True)
@@ -186,3 +188,13 @@ def summarise(scores: pd.DataFrame) -> dict[str, float]:
         "ceiling_mean": scores["ceiling"].mean(),
         "fraction_of_ceiling_median": fraction,
     }
+
+
+def trust_of_alignment(verdict: str, trained: dict[str, str]) -> str:
+    """The verdict on a scored section, in capitals where scores can't be trusted.
+
+    `trained` holds the verdicts on the sections that the model was trained on; bad ones are named.
+    """
+    said = verdict if verdict in FINE_ALIGNMENTS else verdict.upper()
+    bad = [f"{name} {v.upper()}" for name, v in trained.items() if v not in FINE_ALIGNMENTS]
+    return "; ".join([said, *(f"trained on {text}" for text in bad)])

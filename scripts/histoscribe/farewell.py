@@ -10,11 +10,13 @@ def farewell(results: Path) -> str:
     """Name the summary, the predictions and the figures of a run, with the main scores."""
     summary = pd.read_csv(results / "summary.tsv", sep="\t")
     columns = ["experiment", "sample", "pcc_mean", "ceiling_mean", "fraction_of_ceiling_median"]
+    doubtful = summary.loc[summary["alignment"].str.contains("[A-Z]{3}"), "alignment"].unique()
     predictions = sorted(results.glob("*/*/predicted/*.h5ad"))
     figures = sorted(results.glob("figures/**/*.png"))
     lines = [
         "",
         summary[columns].to_string(index=False),
+        *(f"WARNING: image and molecules: {text}" for text in doubtful),
         "",
         f"summary      {results / 'summary.tsv'}",
         *(f"predicted    {path}" for path in predictions if "/full/" in str(path)),

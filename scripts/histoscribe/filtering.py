@@ -26,6 +26,43 @@ class FilterSettings:
     mito_fraction_below: float | None = None
 
 
+@dataclass(frozen=True)
+class Cut:
+    """One rule: units pass whose `column` of `obs` lies above, or below, `bound`."""
+
+    rule: str
+    column: str
+    bound: float
+    above: bool
+
+    def passes(self, values: np.ndarray) -> np.ndarray:
+        return values > self.bound if self.above else values < self.bound
+
+
+def cuts(settings: FilterSettings, um_per_px: float, measured: bool) -> list[Cut]:
+    """The cuts that settings ask for, in the order in which they are applied.
+
+    `um_per_px` is the full image's; where nothing was `measured` only cuts on area apply.
+    """
+    px2 = settings.area_px2_below
+    area = [
+        ("area_um2", "area_um2", settings.area_um2_above, True, 1.0),
+        ("area_um2", "area_um2", settings.area_um2_below, False, 1.0),
+        ("area_px2", "area_um2", px2, False, um_per_px**2),
+    ]
+    counts = [
+        ("umi", "umi", 0, True, 1.0),
+        ("umi", "umi", settings.umi_above, True, 1.0),
+        ("n_genes", "n_genes", settings.genes_above, True, 1.0),
+        ("mito_fraction", "mito_fraction", settings.mito_fraction_below, False, 1.0),
+    ]
+    return [
+        Cut(f"{name} {'>' if above else '<'} {bound:g}", column, bound * unit, above)
+        for name, column, bound, above, unit in area + (counts if measured else [])
+        if bound is not None
+    ]
+
+
 def add_quality(units: ad.AnnData) -> None:
     """Add `obs` columns umi, n_genes and mito_fraction (0 where nothing was counted)."""
     mitochondrial = units.var_names.str.startswith(MITOCHONDRIAL_PREFIXES)
@@ -45,9 +82,11 @@ def filter_units(
     with columns rule, failing (alone), removed (in this order), left. Raises UserError when none
     is left.
     """
-    rules = _area_rules(units, settings, um_per_px)
-    if measured:
-        rules += _count_rules(units, settings)
+    rules = [
+        (cut.rule, cut.passes(units.obs[cut.column].to_numpy()))
+        for cut in cuts(settings, um_per_px, measured)
+        if cut.column in units.obs
+    ]
     keep = np.ones(units.n_obs, dtype=bool)
     rows = [{"rule": "all", "failing": 0, "removed": 0, "left": units.n_obs}]
     for rule, passes in rules:
@@ -74,45 +113,3 @@ def filter_units(
             )
         )
     return units[keep].copy(), accounting
-
-
-def _area_rules(
-    units: ad.AnnData, settings: FilterSettings, um_per_px: float
-) -> list[tuple[str, np.ndarray]]:
-    if "area_um2" not in units.obs:
-        return []
-    area_um2 = units.obs["area_um2"].to_numpy()
-    area_px2 = area_um2 / um_per_px**2
-    rules = []
-    if settings.area_um2_above is not None:
-        rules.append(
-            (f"area_um2 > {settings.area_um2_above:g}", area_um2 > settings.area_um2_above)
-        )
-    if settings.area_um2_below is not None:
-        rules.append(
-            (f"area_um2 < {settings.area_um2_below:g}", area_um2 < settings.area_um2_below)
-        )
-    if settings.area_px2_below is not None:
-        rules.append(
-            (f"area_px2 < {settings.area_px2_below:g}", area_px2 < settings.area_px2_below)
-        )
-    return rules
-
-
-def _count_rules(units: ad.AnnData, settings: FilterSettings) -> list[tuple[str, np.ndarray]]:
-    obs = units.obs
-    rules = [("umi > 0", obs["umi"].to_numpy() > 0)]
-    if settings.umi_above is not None:
-        rules.append((f"umi > {settings.umi_above}", obs["umi"].to_numpy() > settings.umi_above))
-    if settings.genes_above is not None:
-        rules.append(
-            (f"n_genes > {settings.genes_above}", obs["n_genes"].to_numpy() > settings.genes_above)
-        )
-    if settings.mito_fraction_below is not None:
-        rules.append(
-            (
-                f"mito_fraction < {settings.mito_fraction_below:g}",
-                obs["mito_fraction"].to_numpy() < settings.mito_fraction_below,
-            )
-        )
-    return rules

@@ -15,6 +15,8 @@ from histoscribe.errors import UserError
 def job_log(path: str | Path) -> Iterator[None]:
     """Send stdout and stderr, C libraries' too, to `path`; end the job on an error.
 
+    HistoScribe's own warnings are shown on the screen as well.
+
     A UserError is shown as its own words, on the screen and in the log, without a traceback. Any
     other error leaves its traceback in the log and one line on the screen.
     """
@@ -30,6 +32,7 @@ def job_log(path: str | Path) -> Iterator[None]:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
     )
+    logging.getLogger().addHandler(_screen_handler(screen))
     for chatty in ("PIL", "fontTools", "matplotlib", "h5py", "numba", "tifffile"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
@@ -44,9 +47,28 @@ def job_log(path: str | Path) -> Iterator[None]:
         os.write(screen, f"\nHistoScribe: unexpected {error!r}; see {path}\n".encode())
         sys.exit(1)
     finally:
+        logging.getLogger().handlers.clear()
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(kept_stdout, 1)
         os.dup2(screen, 2)
         os.close(kept_stdout)
         os.close(screen)
+
+
+class _ScreenHandler(logging.Handler):
+    """Writes messages to a file descriptor, so that the user sees them beside the log."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(logging.WARNING)
+        self.descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        os.write(self.descriptor, f"HistoScribe: {record.getMessage()}\n".encode())
+
+
+def _screen_handler(screen: int) -> logging.Handler:
+    handler = _ScreenHandler(screen)
+    # Entries run as __main__; other packages' warnings stay in the log.
+    handler.addFilter(lambda record: record.name.split(".")[0] in ("histoscribe", "__main__"))
+    return handler

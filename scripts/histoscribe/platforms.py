@@ -7,34 +7,45 @@ starts. The readers themselves are in `histoscribe.readers`.
 from pathlib import Path
 
 UNITS = {
-    "visium_hd": ("nucleus", "bin"),
+    "visium_hd": ("nucleus", "cell", "bin"),
+    "xenium": ("nucleus", "cell"),
     "legacy_st": ("spot",),
-    "image": ("nucleus", "bin"),
+    "image": ("nucleus", "cell", "bin"),
 }
+OUTLINED = ("nucleus", "cell")  # units with a polygon each
+TRANSCRIPTS = ("xenium",)  # platforms that measure molecules one by one
 NUCLEUS_BIN_UM = 2
 SPOT_UM = 100.0  # the diameter of a legacy ST spot
 
 
 def unit_width_um(unit: str, bin_um: int) -> float:
-    """The width of a unit in um; 0 for nuclei, which have many."""
+    """The width of a unit in um; 0 for nuclei and cells, which have many."""
     return {"bin": float(bin_um), "spot": SPOT_UM}.get(unit, 0.0)
 
 
 def measured_files(platform: str, path: str | Path, unit: str, bin_um: int) -> dict[str, Path]:
     """The files that hold a section's measurement, by role; empty for platform `image`."""
     if platform == "visium_hd":
-        return _visium_hd_files(Path(path), NUCLEUS_BIN_UM if unit == "nucleus" else bin_um)
+        return _visium_hd_files(Path(path), NUCLEUS_BIN_UM if unit in OUTLINED else bin_um)
+    if platform == "xenium":
+        return _xenium_files(Path(path))
     if platform == "legacy_st":
         return _legacy_st_files(Path(path))
     return {}
 
 
-def own_nuclei(platform: str, path: str | Path) -> Path | None:
-    """The nucleus polygons that a platform's own software wrote (Space Ranger 4), if any."""
-    if platform != "visium_hd":
-        return None
-    outs = _binned_outputs(Path(path), NUCLEUS_BIN_UM).parent
-    return outs / "segmented_outputs" / "nucleus_segmentations.geojson"
+def own_nuclei(platform: str, path: str | Path, unit: str = "nucleus") -> Path | None:
+    """Polygons of `unit` (nucleus or cell) that a platform's own software wrote, if any.
+
+    Space Ranger 4 writes GeoJSON in pixels of the full image, Xenium tables of vertices in um of
+    its own frame.
+    """
+    if platform == "visium_hd":
+        outs = _binned_outputs(Path(path), NUCLEUS_BIN_UM).parent
+        return outs / "segmented_outputs" / f"{unit}_segmentations.geojson"
+    if platform == "xenium":
+        return _xenium_outs(Path(path)) / f"{unit}_boundaries.parquet"
+    return None
 
 
 def _binned_outputs(path: Path, bin_um: int) -> Path:
@@ -57,6 +68,25 @@ def _visium_hd_files(path: Path, bin_um: int) -> dict[str, Path]:
         "positions": spatial / "tissue_positions.parquet",
         "scalefactors": spatial / "scalefactors_json.json",
     }
+
+
+def _xenium_outs(path: Path) -> Path:
+    """Xenium's output folder; `path` may be it or one level above `outs`."""
+    below = path / "outs"
+    return below if (below / "experiment.xenium").is_file() else path
+
+
+def _xenium_files(path: Path) -> dict[str, Path]:
+    """Transcripts and experiment; the H&E's alignment and the gene panel where they are there."""
+    outs = _xenium_outs(path)
+    files = {"transcripts": outs / "transcripts.parquet", "experiment": outs / "experiment.xenium"}
+    alignments = sorted(outs.glob("*imagealignment.csv"))
+    if alignments:
+        files["alignment"] = alignments[0]
+    panel = outs / "cell_feature_matrix.h5"
+    if panel.is_file():
+        files["panel"] = panel
+    return files
 
 
 def _legacy_st_files(path: Path) -> dict[str, Path]:

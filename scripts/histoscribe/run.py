@@ -5,32 +5,22 @@ UserError that lists every problem found.
 """
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
 
+from histoscribe.config_checks import NAME, RESERVED, config_problems, tile_problems
 from histoscribe.errors import UserError, problem
-from histoscribe.experiments import (
-    BASELINES,
-    DEFAULT_GENE_SET,
-    PRETRAINED,
-    Experiment,
-    merge,
-    resolve_experiments,
-)
-from histoscribe.platforms import UNITS, measured_files, unit_width_um
+from histoscribe.experiments import Experiment, merge, resolve_experiments
+from histoscribe.platforms import UNITS, measured_files
 from histoscribe.sheet import Row, read_sheet
-from histoscribe.tile_limits import least_tile_um
 from histoscribe.units import PLAUSIBLE_UM_PER_PX
 
 DATA_VARIABLE = "HISTOSCRIBE_DATA"
 RETRIEVED = Path("resources/retrieved")
-FOLDERS = ("sections", "features", "genes", "figures", "simulated", "logs", "benchmarks")
-RESERVED = (*FOLDERS, DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+UNSCORED = ("predict", "none")  # neither trained on nor scored
 
 
 @dataclass(frozen=True)
@@ -85,8 +75,8 @@ def load_run(config: dict, schemas: Path) -> Run:
         raise UserError(_report(problems))
     sections = [(line, _section(row, config)) for line, row in rows]
     problems += _sheet_problems(sections, str(sheet_path), config)
-    problems += _config_problems(config)
-    problems += _tile_problems(config, sorted({section.unit for _, section in sections}))
+    problems += config_problems(config)
+    problems += tile_problems(config, sorted({section.unit for _, section in sections}))
     for name, override in overrides.items():
         problems += _experiment_problems(name, merge(config, override or {}), schemas)
     if problems:
@@ -212,12 +202,12 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
                 "Choose a unit that the platform has.",
             )
         )
-    if not section.is_measured and section.split != "predict":
+    if not section.is_measured and section.split not in UNSCORED:
         problems.append(
             problem(
                 where,
                 f"split {section.split} on platform image, where nothing was measured",
-                "predict",
+                " or ".join(UNSCORED),
                 "Change the split.",
             )
         )
@@ -238,13 +228,16 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
 
 def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[str]:
     problems = []
-    if not any(s.split == "train" for s in sections) and config["bundle"] is None:
+    is_modelled = any(s.split != "none" for s in sections) or not sections
+    trains = any(s.split == "train" for s in sections)
+    if is_modelled and not trains and config["bundle"] is None:
         problems.append(
             problem(
                 sheet,
                 "no row with split train",
                 "at least one section to train on, or a trained model",
-                "Add a row, or set bundle in the config to a model.safetensors.",
+                "Add a row, set bundle in the config to a model.safetensors, or give every row "
+                "split none to prepare sections alone.",
             )
         )
     units = {s.unit for s in sections}
@@ -254,7 +247,7 @@ def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[s
         )
     splits_of: dict[str, set[str]] = {}
     for section in sections:
-        if section.split != "predict":
+        if section.split not in UNSCORED:
             splits_of.setdefault(section.donor, set()).add(section.split)
     if len(splits_of) > 1:
         problems += [
@@ -275,7 +268,7 @@ def _shared_files(sections: list[tuple[int, Section]], sheet: str) -> list[str]:
     problems = []
     first: dict[tuple[str, Path], tuple[int, str]] = {}
     for line, section in sections:
-        if section.split == "predict":
+        if section.split in UNSCORED:
             continue
         # `path` has several spellings of one folder; the files in it have one.
         measured = list(section.measured.values()) if section.path is not None else []
@@ -292,58 +285,6 @@ def _shared_files(sections: list[tuple[int, Section]], sheet: str) -> list[str]:
                         "Scores on what a model was trained on say nothing; remove one row.",
                     )
                 )
-    return problems
-
-
-def _config_problems(config: dict) -> list[str]:
-    problems = []
-    encoders = config["features"]["encoders"]
-    encoder = encoders.get(config["features"]["encoder"])
-    if encoder is None:
-        problems.append(
-            problem(
-                "config, features/encoder",
-                config["features"]["encoder"],
-                "one of " + ", ".join(encoders),
-                "Define it under features/encoders.",
-            )
-        )
-    elif encoder["kind"] == "checkpoint" and not Path(encoder["file"]).is_file():
-        problems.append(
-            problem(
-                f"config, features/encoders/{config['features']['encoder']}/file",
-                f"no file at {encoder['file']}",
-                "a checkpoint",
-                "Correct the path; it starts from the working directory.",
-            )
-        )
-    if config["bundle"] is not None and not Path(config["bundle"]).is_file():
-        problems.append(
-            problem("config, bundle", config["bundle"], "a model.safetensors", "Correct the path.")
-        )
-    return problems
-
-
-def _tile_problems(config: dict, units: list[str]) -> list[str]:
-    """Problems of a tile that is smaller than the units or than the encoder can describe."""
-    features, um_per_px = config["features"], config["image"]["um_per_px"]
-    encoder = features["encoders"].get(features["encoder"])
-    if encoder is None:  # said already
-        return []
-    problems = []
-    for unit in units:
-        width_um = unit_width_um(unit, config["units"]["bin_um"])
-        least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
-        if features["tile_um"] < least_um:
-            problems.append(
-                problem(
-                    "config, features/tile_um",
-                    f"{features['tile_um']:g} um",
-                    f"at least {least_um} um, for a {unit} as the unit and the encoder "
-                    f"{features['encoder']} at image.um_per_px {um_per_px:g}",
-                    "Raise it; the tile is the unit's surroundings, 128 um by default.",
-                )
-            )
     return problems
 
 

@@ -49,7 +49,7 @@ def by_spatial_join(outlines, centre, counts):
 
 
 def by_raster(outlines, centre, row, col, counts):
-    return sum_bins(counts, assign_bins(outlines, centre, row, col).nucleus, len(outlines))
+    return sum_bins(counts, assign_bins(outlines, centre, row, col), len(outlines))
 
 
 def timed(function, *arguments):

@@ -1,11 +1,21 @@
 """The readers on real files."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import shapely
 
-from histoscribe.image import open_slide
-from histoscribe.platforms import measured_files
-from histoscribe.readers import full_um_per_px, legacy_st, read_section, visium_hd
+from histoscribe.counting import count_transcripts
+from histoscribe.image import Slide, open_slide
+from histoscribe.platforms import measured_files, own_nuclei
+from histoscribe.readers import (
+    full_um_per_px,
+    legacy_st,
+    read_section,
+    visium_hd,
+    write_transcript_section,
+)
+from histoscribe.readers.transcript_table import open_transcripts
 
 
 def test_visium_hd_2um_fixture(real_data):
@@ -51,3 +61,24 @@ def test_aperio_slide(real_data):
     slide = open_slide(real_data / "wsi" / "CMU-1-Small-Region.svs")
     assert (slide.width_px, slide.height_px) == (2220, 2967)
     assert slide.um_per_px == pytest.approx(0.499)
+
+
+def test_xenium_cells_hold_the_transcripts_that_its_own_software_gave_them(real_data, tmp_path):
+    folder = real_data / "xenium_mouse_ileum_tiny"
+    files = measured_files("xenium", folder, "cell", 8)
+    slide = Slide(folder, np.empty((4000, 5000, 3), dtype=np.uint8), None)
+    write_transcript_section("xenium", files, slide, 0.2125, "ileum", tmp_path / "t.parquet")
+    table = open_transcripts(tmp_path / "t.parquet")
+    assert len(table.genes) == 5006
+    assert table.var["gene_id"].str.startswith("ENSMUSG").all()
+    theirs = pd.read_parquet(files["transcripts"])
+    theirs = theirs[theirs["is_gene"] & (theirs["qv"] >= 20)]
+    assert table.facts["accounting"]["transcripts_under_tissue"] == len(theirs)
+    vertices = pd.read_parquet(own_nuclei("xenium", folder, "cell"))
+    outlines = vertices.groupby("cell_id")[["vertex_x", "vertex_y"]].apply(shapely.Polygon)
+    points, code = (np.concatenate(part) for part in zip(*table.pieces(), strict=True))
+    counts = count_transcripts(*points.T, code, table.genes, outlines.to_numpy())
+    given = theirs.groupby("cell_id").size().reindex(outlines.index, fill_value=0)
+    # Their cells are masks of pixels, ours the polygons drawn around them.
+    off = np.abs(np.asarray(counts.sum(axis=1)).ravel() - given.to_numpy()).sum()
+    assert off <= 0.05 * given.sum()

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from scipy import sparse
 from section_files import tissue_image, write_tiff, write_visium_hd
 
-from histoscribe.counting import assign_bins, count_nuclei, grid_units, sum_bins
+import count_units
+from histoscribe.counting import assign_bins, bins_of, count_nuclei, grid_units, sum_bins
 from histoscribe.errors import UserError
 from histoscribe.image import open_slide
 from histoscribe.platforms import measured_files
+from histoscribe.provenance import recall
 from histoscribe.readers import read_section
+from histoscribe.storage import read_h5ad, write_h5ad
 
 
 def bins_of_frame(n_rows, n_cols, bin_um, origin_um, angle):
@@ -41,6 +44,11 @@ def by_spatial_join(outlines, centre):
     return nucleus
 
 
+def alone(nucleus):
+    """Bins of no nucleus and bins of several, which the join does not tell apart."""
+    return np.maximum(nucleus, -1)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), angle=st.floats(-3.1, 3.1), bin_um=st.floats(0.5, 8))
 def test_label_raster_equals_spatial_join(seed, angle, bin_um):
@@ -52,8 +60,8 @@ def test_label_raster_equals_spatial_join(seed, angle, bin_um):
     outlines = shapely.make_valid(outlines)
     outlines = outlines[shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON]
     present = rng.random(len(centre)) < 0.8
-    found = assign_bins(outlines, centre[present], row[present], col[present])
-    np.testing.assert_array_equal(found.nucleus, by_spatial_join(outlines, centre[present]))
+    nucleus = assign_bins(outlines, centre[present], row[present], col[present])
+    np.testing.assert_array_equal(alone(nucleus), by_spatial_join(outlines, centre[present]))
 
 
 def test_warped_positions_fall_back_to_the_exact_search():
@@ -61,8 +69,8 @@ def test_warped_positions_fall_back_to_the_exact_search():
     centre, row, col = bins_of_frame(30, 30, 2, (0, 0), 0.0)
     centre = centre + np.column_stack([np.sin(row / 4), np.cos(col / 4)])
     outlines = np.array([star(rng, p, 9) for p in centre[[100, 500, 700]]])
-    found = assign_bins(outlines, centre, row, col)
-    np.testing.assert_array_equal(found.nucleus, by_spatial_join(outlines, centre))
+    nucleus = assign_bins(outlines, centre, row, col)
+    np.testing.assert_array_equal(alone(nucleus), by_spatial_join(outlines, centre))
 
 
 def test_sum_bins_counts_each_bin_once():
@@ -87,7 +95,7 @@ def test_count_nuclei_from_a_space_ranger_folder(tmp_path):
         geometry=[box, other],
         index=pd.Index(["n1", "n2"], name="nucleus"),
     )
-    units, accounting = count_nuclei(bins, nuclei)
+    units, accounting = count_nuclei(bins_of(bins), nuclei)
     assert list(units.obs["n_bins"]) == [6, 25]
     assert units["n1", "ROW0"].X.toarray().item() == 3 * 5
     assert accounting["bins_in_one_nucleus"] == 31
@@ -101,10 +109,47 @@ def test_no_bin_in_any_nucleus_is_an_error(tmp_path):
     far = shapely.box(250, 150, 260, 160)
     nuclei = gpd.GeoDataFrame({"area_um2": [100.0]}, geometry=[far], index=["n1"])
     with pytest.raises(UserError, match="none of 600 bins inside any of 1 nuclei"):
-        count_nuclei(bins, nuclei)
+        count_nuclei(bins_of(bins), nuclei)
 
 
 def test_grid_units_tile_the_image():
     units = grid_units(100, 50, 8)
     assert units.shape == (12 * 6, 0)
     assert units.obsm["spatial"].max(axis=0).tolist() == [92.0, 44.0]
+
+
+@pytest.mark.parametrize("strategy", ["nucleus", "expanded", "area"])
+def test_the_entry_counts_a_measured_file(tmp_path, strategy):
+    slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
+    files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "cell", 8)
+    measured = read_section("visium_hd", files, slide, 0.5, "s")
+    write_h5ad(measured, tmp_path / "measured.h5ad")
+    boxes = shapely.box([26.1, 50.1], [10.1, 20.1], [32, 60], [14, 30])
+    nuclei = gpd.GeoDataFrame({"area_um2": shapely.area(boxes)}, geometry=boxes, index=["a", "b"])
+    nuclei.rename_axis("nucleus").to_parquet(tmp_path / "nuclei.parquet")
+    count_units.main(
+        full_image=slide.path,
+        sheet_um_per_px=None,
+        image=slide.path,
+        measured=tmp_path / "measured.h5ad",
+        transcripts=None,
+        nuclei=tmp_path / "nuclei.parquet",
+        sample="s",
+        unit="cell",
+        bin_um=8,
+        working_um_per_px=0.5,
+        strategy=strategy,
+        expand_um=2.0,
+        seed=1,
+        output=tmp_path / "units.h5ad",
+    )
+    units = read_h5ad(tmp_path / "units.h5ad")
+    facts = recall(units.uns)
+    assert facts["unit"] == "cell"
+    assert facts["counting"]["strategy"] == strategy
+    assert facts["accounting"]["bins_under_tissue"] == 600
+    assert facts["accounting"]["umi_assigned"] == units.obs["umi"].sum() > 0
+    assert ("counted_area_um2" in units.obs) == (strategy == "expanded")
+    if strategy == "nucleus":
+        expected, _ = count_nuclei(bins_of(measured), nuclei)
+        assert (units.X != expected.X).nnz == 0

@@ -6,14 +6,24 @@ known exactly: dark spots, each outlined by the same ellipse.
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from tiny_segmenter import HALF_HEIGHT_PX, HALF_WIDTH_PX, RAYS, build_segmenter, paint
 
 from histoscribe.errors import UserError
 from histoscribe.image import Slide
-from histoscribe.nuclei import SegmentationSettings, load_segmenter, segment_nuclei, value_range
+from histoscribe.nuclei import (
+    SegmentationSettings,
+    load_segmenter,
+    plan_blocks,
+    segment_nuclei,
+    share_of_blocks,
+    stitch_nuclei,
+    value_range,
+)
 
 UM_PER_PX = 0.5
 LIKE_TRAINED = {"low_percentile": 0.0, "high_percentile": 100.0, "overlap_threshold": 0.1}
@@ -23,6 +33,19 @@ CENTRES_PX = [(40, 20), (120, 30), (30, 80), (66, 62), (140, 90)]  # column, row
 
 def slide_of(pixels: np.ndarray) -> Slide:
     return Slide(Path("section.tif"), pixels, None)
+
+
+def segment(pixels, um_per_px, model, settings=SETTINGS, n=1, tissue=None):
+    """Nuclei of a slide by way of n shares."""
+    shares = [
+        segment_nuclei(slide_of(pixels), um_per_px, model, settings, 1, tissue, (k, n))
+        for k in range(1, n + 1)
+    ]
+    return stitch_nuclei(shares, tissue)
+
+
+def box_um(left, top, right, bottom):
+    return gpd.GeoDataFrame(geometry=[shapely.box(left, top, right, bottom)])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +59,7 @@ def picture() -> np.ndarray:
 
 
 def test_nuclei_lie_where_they_were_painted(segmenter: Path, picture: np.ndarray) -> None:
-    nuclei = segment_nuclei(slide_of(picture), UM_PER_PX, segmenter, SETTINGS)
+    nuclei = segment(picture, UM_PER_PX, segmenter)
     assert nuclei.index.name == "nucleus"
     assert list(nuclei.index) == sorted(f"{y:06d}-{x:06d}" for x, y in CENTRES_PX)
     assert list(nuclei.columns) == ["probability", "area_um2", "geometry"]
@@ -64,9 +87,9 @@ def test_blocks_give_the_same_nuclei_as_the_whole(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     picture = paint(rng.integers(0, 230, (60, 2)).tolist(), 230, 210)
     picture -= rng.integers(0, 40, picture.shape, dtype=np.uint8)  # no two places tie
-    whole = segment_nuclei(slide_of(picture), UM_PER_PX, segmenter, SETTINGS)
+    whole = segment(picture, UM_PER_PX, segmenter)
     blocks = SegmentationSettings(**LIKE_TRAINED, block_px=128, halo_px=64)
-    parts = segment_nuclei(slide_of(picture), UM_PER_PX, segmenter, blocks)
+    parts = segment(picture, UM_PER_PX, segmenter, blocks, n=3)
     assert len(whole) > 15
     assert list(parts.index) == list(whole.index)
     np.testing.assert_allclose(
@@ -78,8 +101,8 @@ def test_blocks_give_the_same_nuclei_as_the_whole(tmp_path: Path) -> None:
 
 def test_a_finer_image_is_scaled_to_the_network(segmenter: Path, picture: np.ndarray) -> None:
     finer = picture.repeat(2, axis=0).repeat(2, axis=1)
-    nuclei = segment_nuclei(slide_of(finer), UM_PER_PX / 2, segmenter, SETTINGS)
-    plain = segment_nuclei(slide_of(picture), UM_PER_PX, segmenter, SETTINGS)
+    nuclei = segment(finer, UM_PER_PX / 2, segmenter)
+    plain = segment(picture, UM_PER_PX, segmenter)
     assert len(nuclei) == len(plain)
     apart_um = nuclei.centroid.values.distance(plain.centroid.values)
     assert apart_um.max() < 0.3
@@ -89,7 +112,7 @@ def test_a_real_image_gives_valid_polygons(segmenter: Path) -> None:
     from stardist.data import test_image_he_2d
 
     pixels = test_image_he_2d()
-    nuclei = segment_nuclei(slide_of(pixels), UM_PER_PX, segmenter, SETTINGS)
+    nuclei = segment(pixels, UM_PER_PX, segmenter)
     assert len(nuclei) > 5
     assert nuclei.geometry.is_valid.all()
     assert nuclei.index.is_unique
@@ -99,20 +122,95 @@ def test_a_real_image_gives_valid_polygons(segmenter: Path) -> None:
 def test_an_empty_section_gives_an_empty_table(segmenter: Path) -> None:
     pixels = paint([(30, 30)], 64, 64)
     sure = SegmentationSettings(**LIKE_TRAINED, probability_threshold=1.0)
-    nuclei = segment_nuclei(slide_of(pixels), UM_PER_PX, segmenter, sure)
+    nuclei = segment(pixels, UM_PER_PX, segmenter, sure)
     assert len(nuclei) == 0
     assert list(nuclei.columns) == ["probability", "area_um2", "geometry"]
 
 
 def test_an_image_of_one_colour_is_refused() -> None:
     with pytest.raises(UserError, match="one colour"):
-        value_range(slide_of(np.full((64, 64, 3), 200, np.uint8)), 5, 95)
+        value_range(slide_of(np.full((64, 64, 3), 200, np.uint8)), UM_PER_PX, SETTINGS)
 
 
 def test_the_range_of_a_large_slide_comes_from_all_of_it() -> None:
     pixels = np.zeros((3000, 3000, 3), dtype=np.uint8)
     pixels[:, 1500:] = 200
-    assert value_range(slide_of(pixels), 5, 95) == (0.0, 200.0)
+    assert value_range(slide_of(pixels), UM_PER_PX, SETTINGS) == (0.0, 200.0)
+
+
+def test_the_range_is_that_of_the_tissue() -> None:
+    pixels = np.full((2048, 2048, 3), 240, dtype=np.uint8)
+    pixels[:1024, :1024] = np.random.default_rng(0).integers(50, 150, (1024, 1024, 3))
+    low, high = value_range(slide_of(pixels), UM_PER_PX, SETTINGS, box_um(0, 0, 512, 512))
+    assert 50 <= low < 55
+    assert 145 < high < 150
+
+
+def test_nuclei_on_seams_are_kept_once_and_whole(segmenter: Path) -> None:
+    """Centres on, beside and at the crossing of seams of 256-px blocks."""
+    on_seams = [(256 + d, 40 + 40 * i) for i, d in enumerate((-2, -1, 0, 1, 2))]
+    on_seams += [(40 + 40 * i, 256 + d) for i, d in enumerate((-2, -1, 0, 1, 2))]
+    centres = [*on_seams, (256, 256), (512, 256), (400, 400), (511, 500)]
+    picture = paint(centres, 700, 620)
+    settings = SegmentationSettings(**LIKE_TRAINED, block_px=256, halo_px=64)
+    for n in (1, 4):
+        nuclei = segment(picture, UM_PER_PX, segmenter, settings, n)
+        assert sorted(nuclei.index) == sorted(f"{y:06d}-{x:06d}" for x, y in centres)
+        np.testing.assert_allclose(nuclei["area_um2"], nuclei["area_um2"].iloc[0], rtol=1e-6)
+
+
+def sighting(x, y, block, is_own, probability, radius=4.0):
+    """What a block saw: a disc in um whose centre may differ a little between blocks."""
+    outline = shapely.Point(x, y).buffer(radius)
+    return gpd.GeoDataFrame(
+        {
+            "probability": [probability],
+            "area_um2": [outline.area],
+            "block": [block],
+            "is_own": [is_own],
+        },
+        geometry=[outline],
+        index=pd.Index([f"{round(2 * y):06d}-{round(2 * x):06d}"], name="nucleus"),
+    )
+
+
+def test_one_nucleus_seen_by_two_blocks_is_kept_once() -> None:
+    # Each block sees the centre on its own side of the seam.
+    twice = [sighting(99.5, 50, 0, True, 0.8), sighting(100.5, 50, 1, True, 0.9)]
+    assert list(stitch_nuclei(twice)["probability"]) == [0.9]
+    # Each sees it on the other's side.
+    crossed = [sighting(100.5, 50, 0, False, 0.8), sighting(99.5, 50, 1, False, 0.7)]
+    assert list(stitch_nuclei(crossed)["probability"]) == [0.8]
+    # The block that holds the centre is believed, though the other is surer.
+    own = [sighting(100.5, 50, 0, False, 0.9), sighting(101, 50, 1, True, 0.7)]
+    assert list(stitch_nuclei(own)["probability"]) == [0.7]
+    assert len(stitch_nuclei(own[::-1])) == 1
+
+
+def test_neighbours_at_a_seam_are_both_kept() -> None:
+    apart = [sighting(97, 50, 0, True, 0.8), sighting(103, 50, 1, True, 0.9)]
+    assert len(stitch_nuclei(apart)) == 2
+
+
+def test_bare_glass_is_not_segmented(segmenter: Path) -> None:
+    centres = [(100, 100), (400, 100), (100, 400), (420, 420)]
+    picture = paint(centres, 512, 512)
+    settings = SegmentationSettings(**LIKE_TRAINED, block_px=256, halo_px=64)
+    tissue = box_um(0, 0, 110, 110)
+    blocks = plan_blocks(slide_of(picture), UM_PER_PX, settings, tissue)
+    assert [block.core[:2] for block in blocks] == [(0, 0)]
+    nuclei = segment(picture, UM_PER_PX, segmenter, settings, 2, tissue)
+    assert list(nuclei.index) == ["000100-000100"]
+
+
+def test_shares_hold_every_block_once() -> None:
+    blocks = plan_blocks(
+        slide_of(np.zeros((1000, 1500, 3), np.uint8)), UM_PER_PX, SegmentationSettings(block_px=256)
+    )
+    for n in (1, 4, 7, 50):
+        shares = [share_of_blocks(blocks, k, n) for k in range(1, n + 1)]
+        assert [block for share in shares for block in share] == blocks
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_an_unknown_model_is_a_user_error() -> None:

@@ -11,7 +11,8 @@ from histoscribe.errors import UserError
 from histoscribe.image import open_slide
 from histoscribe.platforms import measured_files
 from histoscribe.provenance import recall
-from histoscribe.readers import full_um_per_px, legacy_st, read_section, visium_hd
+from histoscribe.readers import full_um_per_px, legacy_st, read_section
+from histoscribe.readers.hdf5_10x import read_10x_matrix
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_outs_or_binned_outputs(tmp_path, given):
 def test_repeated_symbols_become_unique(tmp_path):
     counts = sparse.csr_matrix(np.eye(3, dtype=int))
     path = write_10x_h5(tmp_path / "m.h5", counts, ["a", "b", "c"], ["X", "X", "Y"])
-    assert list(visium_hd.read_10x_h5(path).var_names) == ["X", "X-1", "Y"]
+    assert list(read_10x_matrix(path).var.index) == ["X", "X-1", "Y"]
 
 
 def test_hdf5_cut_in_half(tmp_path, slide):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histoscribe.errors import UserError
-from histoscribe.units import px_to_um, settle_um_per_px, um_to_px
+from histoscribe.units import px_to_um, settle_um_per_px, square_um_per_px, um_to_px
 
 
 @given(
@@ -30,6 +30,32 @@ def test_conflict_names_both_sources(other):
 def test_an_impossible_resolution_names_its_source(value):
     with pytest.raises(UserError, match=r"um/px in the platform; expected 0\.05 to 20"):
         settle_um_per_px({"the sheet": None, "the platform": value, "the image": None}, "sample a")
+
+
+def test_the_winner_is_used_with_a_warning_where_another_differs(caplog):
+    assert settle_um_per_px({"the sheet": 0.5, "the image": 0.5004}, "sample a") == 0.5
+    assert not caplog.records
+    assert settle_um_per_px({"the sheet": 0.5, "the image": 0.505}, "sample a") == 0.5
+    assert "0.5 um/px in the sheet is used, though the image says 0.505" in caplog.text
+
+
+def test_a_conflict_between_later_sources_counts():
+    sources = {"the sheet": 0.5, "the platform": 0.492, "the image": 0.508}
+    with pytest.raises(UserError, match="in the platform but"):
+        settle_um_per_px(sources, "sample a")
+
+
+def test_a_later_source_must_be_a_resolution_too():
+    with pytest.raises(UserError, match="nan um/px in the image"):
+        settle_um_per_px({"the sheet": 0.5, "the image": float("nan")}, "sample a")
+
+
+def test_pixels_must_be_square():
+    assert square_um_per_px(None, None, "a.svs") is None
+    assert square_um_per_px(0.25, None, "a.svs") == 0.25
+    assert square_um_per_px(0.25, 0.2505, "a.svs") == 0.25
+    with pytest.raises(UserError, match=r"a\.svs: found pixels of 0\.25 x 0\.5 um"):
+        square_um_per_px(0.25, 0.5, "a.svs")
 
 
 def test_silence_is_an_error():

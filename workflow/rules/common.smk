@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 from histoscribe.errors import UserError
-from histoscribe.platforms import own_nuclei
+from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
 
@@ -24,12 +24,15 @@ VALIDATION = RUN.samples("validation")
 EVALUATED = RUN.samples("test")
 PREDICTED = RUN.samples("test", "predict")
 ENCODER = config["features"]["encoder"]
+SEGMENTER = config["segmenter"]
+OUTLINED = {"nucleus": "nuclei", "cell": "cells"}  # units with a polygon each, and their file
 
 
 wildcard_constraints:
-    sample="|".join(map(re.escape, RUN.sections)) or "none",
+    sample="|".join(map(re.escape, RUN.sections | config["simulation"])) or "none",
     experiment="|".join(map(re.escape, RUN.experiments)),
     fold="|".join(FOLDS),
+    outlines="|".join(OUTLINED.values()),
     gene_set="|".join(re.escape(e.gene_set) for e in RUN.experiments.values()),
     encoder="|".join(map(re.escape, config["features"]["encoders"])),
 
@@ -65,24 +68,48 @@ def section_params(wildcards):
 
 
 def given_polygons(section):
-    """Nuclei that need no segmentation: the sheet's, or those of the platform's software."""
-    if section.unit != "nucleus":
+    """Outlines that need no segmentation: the sheet's, or those of the platform's software."""
+    if section.unit not in OUTLINED:
         return None
     if section.polygons is not None:
         return section.polygons
-    own = own_nuclei(section.platform, section.path) if section.path else None
+    if not config["segmentation"]["platform_nuclei"] or section.path is None:
+        return None
+    own = own_nuclei(section.platform, section.path, section.unit)
     there = own is not None and (own.is_file() or is_made_by_a_rule(own, config))
     return own if there and RETRIEVED not in own.parents else None
 
 
 def nuclei_input(wildcards):
-    unit = section_of(wildcards).unit
-    return {"nuclei": "<results>/sections/{sample}/nuclei.parquet"} if unit == "nucleus" else {}
+    """The outlines of a section's units, where units have any."""
+    name = OUTLINED.get(section_of(wildcards).unit)
+    return {"nuclei": f"<results>/sections/{{sample}}/{name}.parquet"} if name else {}
 
 
 def measured_input(wildcards):
-    measured = section_of(wildcards).is_measured
-    return {"measured": "<results>/sections/{sample}/measured.h5ad"} if measured else {}
+    section = section_of(wildcards)
+    if not section.is_measured:
+        return {}
+    if section.platform in TRANSCRIPTS:
+        return {"transcripts": "<results>/sections/{sample}/transcripts.parquet"}
+    return {"measured": "<results>/sections/{sample}/measured.h5ad"}
+
+
+def stain_reference_inputs():
+    """What the stain reference comes from: a given model, or the training sections alone."""
+    if config["bundle"]:
+        return {"bundle": config["bundle"]}
+    return {"stains": expand("<results>/sections/{sample}/stain.json", sample=TRAINING)}
+
+
+def stain_inputs(wildcards):
+    """A section's stain and the reference, where colours are normalised."""
+    if config["stain"]["method"] == "none":
+        return {}
+    return {
+        "stain": "<results>/sections/{sample}/stain.json",
+        "reference": "<results>/stain/reference.json",
+    }
 
 
 def encoder_weights(wildcards):
@@ -100,9 +127,18 @@ def is_network(wildcards):
 
 
 def segmenter_folder(wildcards):
-    """A StarDist model: the user's folder, or one to retrieve by name."""
-    model = config["segmentation"]["model"]
-    return model if Path(model).is_dir() else f"resources/retrieved/segmenters/{model}"
+    """A StarDist model: its folder, or where the one of that name is retrieved to."""
+    name = config["segmentation"]["segmenter"]
+    folder = config["segmentation"]["segmenters"][name]["folder"]
+    return folder or f"resources/retrieved/segmenters/{name}"
+
+
+def segmentation_settings():
+    """How the chosen StarDist model is applied, as plain values."""
+    segmentation = config["segmentation"]
+    model = {**segmentation["segmenters"][segmentation["segmenter"]]}
+    model.pop("folder")
+    return {**model, "block_px": segmentation["block_px"]}
 
 
 def experiment_of(wildcards):
@@ -140,7 +176,7 @@ def predictions():
 
 def bundles():
     """Every model that the run trains; none where it is given one."""
-    if config["bundle"]:
+    if config["bundle"] or not TRAINING:
         return []
     return expand(
         "<results>/{experiment}/{fold}/model.safetensors", experiment=RUN.experiments, fold=FOLDS
@@ -156,15 +192,40 @@ def evaluations():
     ]
 
 
+def alignments(samples):
+    """The verdicts on whether molecules and image lie on each other."""
+    measured = [sample for sample in samples if RUN.sections[sample].is_measured]
+    return expand("<results>/sections/{sample}/alignment.tsv", sample=measured)
+
+
+def section_figures():
+    """Of every section: what was lost, and the outlines of its nuclei."""
+    outlined = [name for name, section in RUN.sections.items() if section.unit in OUTLINED]
+    measured = [name for name, section in RUN.sections.items() if section.is_measured]
+    return expand(
+        "<results>/figures/quality/{sample}.{ending}",
+        sample=measured,
+        ending=["pdf", "png", "tsv"],
+    ) + expand(
+        "<results>/figures/nuclei/{sample}.{ending}",
+        sample=outlined,
+        ending=["pdf", "png", "tsv"],
+    )
+
+
 def figure_files():
     if not EVALUATED:
-        return []
-    return expand(
-        "<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"]
-    ) + expand(
-        "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}",
-        experiment=[name for name, e in RUN.experiments.items() if e.model["kind"] != "mean"][:1],
-        fold=FOLDS,
-        sample=EVALUATED,
-        ending=["pdf", "png", "tsv"],
+        return section_figures()
+    return (
+        section_figures()
+        + expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"])
+        + expand(
+            "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}",
+            experiment=[name for name, e in RUN.experiments.items() if e.model["kind"] != "mean"][
+                :1
+            ],
+            fold=FOLDS,
+            sample=EVALUATED,
+            ending=["pdf", "png", "tsv"],
+        )
     )

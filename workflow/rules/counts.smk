@@ -29,7 +29,12 @@ rule count_units:
         unit=lambda wildcards: section_of(wildcards).unit,
         bin_um=lookup(dpath="units/bin_um", within=config),
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("counting.py", "raster.py", "filtering.py", "image.py"),
+        strategy=lookup(dpath="units/counting", within=config),
+        expand_um=lookup(dpath="units/expand_um", within=config),
+        seed=lookup(dpath="seed", within=config),
+        code=code_digest(
+            "counting", "raster.py", "expansion.py", "filtering.py", "image", "readers"
+        ),
     script:
         "../../scripts/count_units.py"
 

@@ -33,7 +33,8 @@ rule evaluate_prediction:
 rule summarise_evaluation:
     """One row an experiment, fold and section."""
     input:
-        [f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
+        scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
+        alignments=alignments([*EVALUATED, *TRAINING]),
     output:
         ensure("<results>/summary.tsv", non_empty=True),
     log:
@@ -48,6 +49,7 @@ rule summarise_evaluation:
         runtime=10,
     params:
         evaluated=evaluations(),
+        aligned=[*EVALUATED, *TRAINING],
         code=code_digest("evaluation.py"),
     script:
         "../../scripts/summarise_evaluation.py"

@@ -10,6 +10,7 @@ rule extract_features:
     input:
         unpack(nuclei_input),
         unpack(encoder_weights),
+        unpack(stain_inputs),
         image="<results>/sections/{sample}/image.ome.tif",
         units="<results>/sections/{sample}/units.raw.h5ad",
     output:
@@ -30,6 +31,6 @@ rule extract_features:
         encoder=lookup(dpath="features/encoders/{encoder}", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         batch_size=lookup(dpath="features/batch_size", within=config),
-        code=code_digest("features", "raster.py", "image.py", "polygons.py"),
+        code=code_digest("features", "raster.py", "image", "polygons", "stain_normalisation.py"),
     script:
         "../../scripts/extract_features.py"

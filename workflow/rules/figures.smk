@@ -1,7 +1,8 @@
 """Figures, each with the numbers it shows as .tsv.
 
-in:  <results>/{experiment}/{fold}/evaluated/{sample}.tsv, predicted/{sample}.h5ad
-out: <results>/figures/ablation.*, gene_maps/{experiment}/{fold}/{sample}.*
+in:  <results>/sections/{sample}/, {experiment}/{fold}/evaluated/{sample}.tsv, predicted/{sample}.h5ad
+out: <results>/figures/ablation.*, gene_maps/{experiment}/{fold}/{sample}.*, nuclei/{sample}.*,
+     quality/{sample}.*
 """
 
 
@@ -54,6 +55,58 @@ rule plot_gene_maps:
     params:
         n_genes=lookup(dpath="figures/n_genes", within=config),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "expression.py", "image.py"),
+        code=code_digest("figures", "expression.py", "image"),
     script:
         "../../scripts/plot_gene_maps.py"
+
+
+rule plot_nuclei:
+    """Outlines on the H&E at three zooms."""
+    input:
+        unpack(nuclei_input),
+        image="<results>/sections/{sample}/image.ome.tif",
+        style="resources/matplotlibrc",
+        palette="resources/palette.tsv",
+    output:
+        multiext("<results>/figures/nuclei/{sample}", ".pdf", ".png", ".tsv"),
+    log:
+        "<logs>/plot_nuclei/{sample}.log",
+    benchmark:
+        "<benchmarks>/plot_nuclei/{sample}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        code=code_digest("figures", "image"),
+    script:
+        "../../scripts/plot_nuclei.py"
+
+
+rule plot_quality:
+    """What was lost between tissue and units, and where the cuts lie."""
+    input:
+        raw="<results>/sections/{sample}/units.raw.h5ad",
+        accounting="<results>/sections/{sample}/units.accounting.tsv",
+        style="resources/matplotlibrc",
+        palette="resources/palette.tsv",
+    output:
+        multiext("<results>/figures/quality/{sample}", ".pdf", ".png", ".tsv"),
+    log:
+        "<logs>/plot_quality/{sample}.log",
+    benchmark:
+        "<benchmarks>/plot_quality/{sample}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        settings=lambda wildcards: config["units"]["filter"][section_of(wildcards).unit],
+        code=code_digest("figures", "filtering.py"),
+    script:
+        "../../scripts/plot_quality.py"

@@ -1,7 +1,7 @@
-"""Sections: what was measured and the image, each in one form for all platforms.
+"""Sections: what was measured, the image and its tissue, each in one form for all platforms.
 
 in:  the platform's folder and the H&E image of the sample sheet
-out: <results>/sections/{sample}/measured.h5ad, image.ome.tif
+out: <results>/sections/{sample}/measured.h5ad or transcripts.parquet, image.ome.tif, tissue.parquet
 """
 
 
@@ -24,9 +24,33 @@ rule ingest_section:
         runtime=60,
     params:
         section=section_params,
-        code=code_digest("readers", "image.py", "units.py", "storage.py"),
+        code=code_digest("readers", "image", "units.py", "storage.py"),
     script:
         "../../scripts/ingest_section.py"
+
+
+rule ingest_transcripts:
+    """Read a platform's molecules, one by one, into positions in um."""
+    input:
+        files=measured_inputs,
+        image=image_file,
+    output:
+        "<results>/sections/{sample}/transcripts.parquet",
+    log:
+        "<logs>/ingest_transcripts/{sample}.log",
+    benchmark:
+        "<benchmarks>/ingest_transcripts/{sample}.tsv"
+    conda:
+        "../../envs/sections.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        section=section_params,
+        code=code_digest("readers", "image", "units.py", "storage.py"),
+    script:
+        "../../scripts/ingest_transcripts.py"
 
 
 rule rescale_image:
@@ -42,13 +66,37 @@ rule rescale_image:
         "<benchmarks>/rescale_image/{sample}.tsv"
     conda:
         "../../envs/sections.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=2000,
+        runtime=120,
     params:
         section=section_params,
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("readers", "image.py", "units.py"),
+        code=code_digest("readers", "image", "units.py"),
     script:
         "../../scripts/rescale_image.py"
+
+
+rule detect_tissue:
+    """Outline the tissue: no glass, no pen, no edge of the slide."""
+    input:
+        image="<results>/sections/{sample}/image.ome.tif",
+    output:
+        "<results>/sections/{sample}/tissue.parquet",
+    log:
+        "<logs>/detect_tissue/{sample}.log",
+    benchmark:
+        "<benchmarks>/detect_tissue/{sample}.tsv"
+    conda:
+        "../../envs/sections.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        settings=lookup(dpath="tissue", within=config),
+        code=code_digest("tissue.py", "image"),
+    script:
+        "../../scripts/detect_tissue.py"

@@ -38,10 +38,12 @@ def encode(
     settings: EncoderSettings,
     unit: str,
     threads: int,
+    stain: dict | None = None,
 ) -> tuple[UnitFeatures, dict]:
     """Features of units at `xy_um` (n, 2) with polygons `footprints` (n,), and the identity.
 
-    `unit` says what the footprints are ("nucleus", "bin of 8 um"). The identity tells whether a
+    `unit` says what the footprints are ("nucleus", "bin of 8 um"), `stain` the reference that the
+    slide's colours were brought to, None for its own colours. The identity tells whether a
     model fits these features: two sets of features are exchangeable when their identities are
     equal.
     """
@@ -51,6 +53,7 @@ def encode(
         "unit": unit,
         "tile_um": settings.tile_um,
         "um_per_px": um_per_px,
+        "stain": stain,
     }
     if settings.kind == "morphology":
         from histoscribe.features.morphology import VERSION, describe_units

@@ -53,12 +53,12 @@ def estimate_stain(slide: Slide, um_per_px: float, seed: int = 0) -> StainRefere
     Falls back, one quantity at a time, to textbook values where the section shows too little
     (blank glass, a single colour).
     """
-    windows = _sample(slide, seed)  # (n_windows, height, width, 3)
-    white = _white_level(windows.reshape(-1, 3))
+    windows = sample_windows(slide, seed)  # (n_windows, height, width, 3)
+    white = white_level(windows.reshape(-1, 3))
     density = optical_density(windows, white)
     flat = density.reshape(-1, 3)
     tissue = flat[np.linalg.norm(flat, axis=1) > TISSUE_OD]
-    vectors = _with_residual(_macenko(tissue))
+    vectors = with_residual(stain_vectors(tissue))
     scale = np.append(DEFAULT_SCALE, 1.0)
     level = DEFAULT_NUCLEAR_LEVEL
     if len(tissue) >= MIN_TISSUE_PX:
@@ -90,7 +90,7 @@ def concentrations(density: np.ndarray, stain: StainReference) -> tuple[np.ndarr
     return tuple(planes)
 
 
-def _sample(slide: Slide, seed: int) -> np.ndarray:
+def sample_windows(slide: Slide, seed: int) -> np.ndarray:
     """Square windows, one at a random place in each cell of a grid over the slide."""
     rng = np.random.default_rng(seed)
     size = min(SAMPLE_WINDOW_PX, slide.width_px, slide.height_px)
@@ -108,7 +108,7 @@ def _sample(slide: Slide, seed: int) -> np.ndarray:
     return np.stack(windows)
 
 
-def _white_level(rgb: np.ndarray) -> np.ndarray:
+def white_level(rgb: np.ndarray) -> np.ndarray:
     """Grey level of clear glass: the brighter half of what is bright and hardly coloured."""
     lowest, highest = rgb.min(axis=1), rgb.max(axis=1)
     bright = rgb[(lowest >= 160) & (highest - lowest <= 40)]
@@ -118,7 +118,7 @@ def _white_level(rgb: np.ndarray) -> np.ndarray:
     return np.median(bright[brightness >= np.median(brightness)], axis=0).astype(np.float64)
 
 
-def _macenko(tissue: np.ndarray) -> np.ndarray:
+def stain_vectors(tissue: np.ndarray) -> np.ndarray:
     """Unit OD vectors of hematoxylin and eosin, (2, 3), from tissue OD (n_px, 3)."""
     if len(tissue) < MIN_TISSUE_PX:
         return DEFAULT_VECTORS
@@ -141,7 +141,8 @@ def _macenko(tissue: np.ndarray) -> np.ndarray:
     return vectors[np.argsort(-vectors[:, 0])]
 
 
-def _with_residual(vectors: np.ndarray) -> np.ndarray:
+def with_residual(vectors: np.ndarray) -> np.ndarray:
+    """Two stain vectors and the unit direction across both, (3, 3)."""
     across = np.cross(vectors[0], vectors[1])
     return np.vstack([vectors, across / np.linalg.norm(across)])
 

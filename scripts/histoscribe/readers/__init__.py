@@ -5,8 +5,11 @@ as `var_names`, the platform's ids in `var["gene_id"]`, and positions in full-re
 the section's image in `obsm["spatial_px"]` (x right, y down). `um_per_px(files)` is the resolution
 that the platform's own files state, or None. `shape` is the form of one measured unit.
 `read_section` turns any of them into the contract of `measured.h5ad`: `obsm["spatial"]` in um.
+Platforms that measure single molecules have `read_panel` and `read_transcripts` in place of `read`,
+which `write_transcript_section` turns into `transcripts.parquet`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,10 +19,15 @@ import numpy as np
 from histoscribe.errors import UserError, problem
 from histoscribe.image import Slide
 from histoscribe.provenance import RECORD_KEY, record
-from histoscribe.readers import legacy_st, visium_hd
+from histoscribe.readers import legacy_st, visium_hd, xenium
+from histoscribe.readers.transcript_table import Piece, write_transcripts
 from histoscribe.units import px_to_um, settle_um_per_px
 
-READERS: dict[str, ModuleType] = {"visium_hd": visium_hd, "legacy_st": legacy_st}
+READERS: dict[str, ModuleType] = {
+    "visium_hd": visium_hd,
+    "legacy_st": legacy_st,
+    "xenium": xenium,
+}
 # An image shrunken to 0.8 still holds two thirds; in whole images all positions lie inside.
 MIN_SHARE_IN_IMAGE = 0.95
 
@@ -64,16 +72,76 @@ def read_section(
     return adata
 
 
+def write_transcript_section(
+    platform: str,
+    files: dict[str, Path],
+    slide: Slide,
+    um_per_px: float,
+    sample: str,
+    output: Path,
+) -> None:
+    """Write the section's transcripts: positions in um of the image, genes, and their accounting.
+
+    `um_per_px` is the resolution of `slide`, the full image. Raises UserError where more than
+    a few transcripts lie outside it.
+    """
+    reader = READERS[platform]
+    var = reader.read_panel(files)
+    accounting: dict[str, int] = {}
+    size_um = np.array([slide.width_px, slide.height_px]) * um_per_px
+
+    def checked() -> Iterator[Piece]:
+        n_inside = n = 0
+        low, high = np.full(2, np.inf), np.full(2, -np.inf)
+        for points_um, code in reader.read_transcripts(files, um_per_px, var.index, accounting):
+            n_inside += int(np.all((points_um >= 0) & (points_um <= size_um), axis=1).sum())
+            n += len(code)
+            if len(code):
+                low = np.minimum(low, points_um.min(axis=0))
+                high = np.maximum(high, points_um.max(axis=0))
+            yield points_um, code
+        if n == 0:
+            raise UserError(
+                problem(
+                    f"sample {sample}",
+                    f"no transcript of a gene of quality ({accounting})",
+                    "at least one",
+                    "Check the platform's transcript table.",
+                )
+            )
+        if n_inside < MIN_SHARE_IN_IMAGE * n:
+            raise _outside(sample, "transcripts", n_inside / n, (low, high), size_um, "um")
+
+    facts = {
+        "sample": sample,
+        "platform": platform,
+        "um_per_px": um_per_px,
+        "accounting": accounting,
+    }
+    write_transcripts(checked(), var, facts, output)
+
+
 def _require_inside(position_px: np.ndarray, size_px: tuple[int, int], sample: str) -> None:
     inside = np.all((position_px >= 0) & (position_px <= np.asarray(size_px)), axis=1).mean()
     if inside < MIN_SHARE_IN_IMAGE:
-        low, high = position_px.min(axis=0), position_px.max(axis=0)
-        raise UserError(
-            problem(
-                f"sample {sample}",
-                f"{inside:.0%} of the positions inside the image of {size_px[0]} x {size_px[1]} px"
-                f" (positions reach from {low.round()} to {high.round()})",
-                f"at least {MIN_SHARE_IN_IMAGE:.0%} of them inside",
-                "Give the full-resolution image that the platform's software was run with.",
-            )
+        extent = position_px.min(axis=0), position_px.max(axis=0)
+        raise _outside(sample, "positions", inside, extent, np.asarray(size_px), "px")
+
+
+def _outside(
+    sample: str,
+    what: str,
+    inside: float,
+    extent: tuple[np.ndarray, np.ndarray],
+    size: np.ndarray,
+    length: str,
+) -> UserError:
+    return UserError(
+        problem(
+            f"sample {sample}",
+            f"{inside:.0%} of the {what} inside the image of {size[0]:g} x {size[1]:g} {length}"
+            f" ({what} reach from {extent[0].round()} to {extent[1].round()})",
+            f"at least {MIN_SHARE_IN_IMAGE:.0%} of them inside",
+            "Give the full-resolution image that the platform's software was run with.",
         )
+    )

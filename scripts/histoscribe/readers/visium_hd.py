@@ -6,9 +6,12 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
-from scipy import sparse
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from histoscribe.errors import UserError, problem
+from histoscribe.readers.hdf5_10x import read_10x_matrix
 
 SHAPE = "square"
 POSITION_COLUMNS = ("array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
@@ -25,24 +28,32 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
 
     Raises UserError for damaged files and for barcodes without a position.
     """
-    adata = read_10x_h5(files["matrix"])
+    matrix = read_10x_matrix(files["matrix"])
     positions = _positions(files["positions"])
-    missing = ~adata.obs_names.isin(positions.index)
-    if missing.any():
+    found = pc.index_in(matrix.barcodes, value_set=positions["barcode"])
+    if found.null_count:
+        missing = matrix.barcodes.filter(found.is_null())
         raise UserError(
             problem(
                 str(files["positions"]),
-                f"no position for {missing.sum()} of {len(missing)} barcodes of the matrix "
-                f"(such as {adata.obs_names[missing][0]})",
+                f"no position for {len(missing)} of {len(matrix.barcodes)} barcodes of the matrix "
+                f"(such as {missing[0]})",
                 "one row for each barcode",
                 "Take matrix and positions from the same bin size of the same section.",
             )
         )
-    positions = positions.loc[adata.obs_names]
-    adata.obs["array_row"] = positions["array_row"].to_numpy(np.int32)
-    adata.obs["array_col"] = positions["array_col"].to_numpy(np.int32)
-    adata.obsm["spatial_px"] = positions[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(
-        np.float64
+    row, column, y_px, x_px = (
+        positions[name].to_numpy()[found.to_numpy()] for name in POSITION_COLUMNS
+    )
+    del positions, found
+    adata = ad.AnnData(
+        matrix.counts,
+        obs=pd.DataFrame(
+            {"array_row": row.astype(np.int32), "array_col": column.astype(np.int32)},
+            index=pd.Index(matrix.barcodes.to_pandas()),
+        ),
+        var=matrix.var,
+        obsm={"spatial_px": np.column_stack([x_px, y_px]).astype(np.float64, copy=False)},
     )
     scalefactors = _scalefactors(files["scalefactors"])
     if "bin_size_um" not in scalefactors:
@@ -57,36 +68,13 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
     return adata, float(scalefactors["bin_size_um"])
 
 
-def read_10x_h5(path: Path) -> ad.AnnData:
-    """Raw counts of a 10x HDF5 matrix, old (v2) or new (v3) layout, as CSR int32."""
-    import scanpy as sc  # seconds to import, and only this function needs it
-
+def _positions(path: Path) -> pa.Table:
+    expected = ("barcode", *POSITION_COLUMNS)
     try:
-        adata = sc.read_10x_h5(path)
-    except Exception as error:  # h5py, zlib and scanpy each raise their own for damaged files
-        raise UserError(
-            problem(
-                str(path),
-                f"an unreadable matrix ({type(error).__name__}: {error})",
-                "a whole 10x HDF5 matrix",
-                "The file is truncated or of another kind; copy it again.",
-            )
-        ) from error
-    counts = sparse.csr_matrix(adata.X, dtype=np.int32)
-    gene_ids = adata.var["gene_ids"].to_numpy() if "gene_ids" in adata.var else adata.var_names
-    clean = ad.AnnData(
-        counts,
-        obs=pd.DataFrame(index=adata.obs_names.astype(str)),
-        var=pd.DataFrame({"gene_id": np.asarray(gene_ids, str)}, index=adata.var_names.astype(str)),
-    )
-    clean.var_names_make_unique()
-    return clean
-
-
-def _positions(path: Path) -> pd.DataFrame:
-    try:
-        positions = pd.read_parquet(path).set_index("barcode")
-    except Exception as error:  # pyarrow raises many kinds for damaged files
+        found = pq.read_schema(path).names
+        absent = [column for column in expected if column not in found]
+        positions = pq.read_table(path, columns=[c for c in expected if c in found])
+    except (OSError, pa.ArrowException) as error:
         raise UserError(
             problem(
                 str(path),
@@ -95,12 +83,11 @@ def _positions(path: Path) -> pd.DataFrame:
                 "Copy it again.",
             )
         ) from error
-    absent = [column for column in POSITION_COLUMNS if column not in positions]
     if absent:
         raise UserError(
             problem(
                 str(path),
-                f"the columns {', '.join(positions.columns)}",
+                f"the columns {', '.join(found)}",
                 "also " + ", ".join(absent),
                 "Use Space Ranger's tissue_positions.parquet.",
             )

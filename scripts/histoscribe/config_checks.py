@@ -1,0 +1,104 @@
+"""What a config must hold beyond its schema: files that are there, names that are defined.
+
+Light: the Snakefile imports it.
+"""
+
+import re
+from pathlib import Path
+
+from histoscribe.errors import problem
+from histoscribe.experiments import BASELINES, DEFAULT_GENE_SET, PRETRAINED
+from histoscribe.platforms import unit_width_um
+from histoscribe.retrieval import SEGMENTERS
+from histoscribe.tile_limits import least_tile_um
+
+FOLDERS = ("sections", "features", "genes", "figures", "simulated", "segmenter", "stain", "logs")
+RESERVED = (*FOLDERS, "benchmarks", DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def config_problems(config: dict) -> list[str]:
+    problems = []
+    encoders = config["features"]["encoders"]
+    encoder = encoders.get(config["features"]["encoder"])
+    if encoder is None:
+        problems.append(
+            problem(
+                "config, features/encoder",
+                config["features"]["encoder"],
+                "one of " + ", ".join(encoders),
+                "Define it under features/encoders.",
+            )
+        )
+    elif encoder["kind"] == "checkpoint" and not Path(encoder["file"]).is_file():
+        problems.append(
+            problem(
+                f"config, features/encoders/{config['features']['encoder']}/file",
+                f"no file at {encoder['file']}",
+                "a checkpoint",
+                "Correct the path; it starts from the working directory.",
+            )
+        )
+    problems += _segmenter_problems(config["segmentation"])
+    if config["bundle"] is not None and not Path(config["bundle"]).is_file():
+        problems.append(
+            problem("config, bundle", config["bundle"], "a model.safetensors", "Correct the path.")
+        )
+    return problems
+
+
+def tile_problems(config: dict, units: list[str]) -> list[str]:
+    """Problems of a tile that is smaller than the units or than the encoder can describe."""
+    features, um_per_px = config["features"], config["image"]["um_per_px"]
+    encoder = features["encoders"].get(features["encoder"])
+    if encoder is None:  # said already
+        return []
+    problems = []
+    for unit in units:
+        width_um = unit_width_um(unit, config["units"]["bin_um"])
+        least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
+        if features["tile_um"] < least_um:
+            problems.append(
+                problem(
+                    "config, features/tile_um",
+                    f"{features['tile_um']:g} um",
+                    f"at least {least_um} um, for a {unit} as the unit and the encoder "
+                    f"{features['encoder']} at image.um_per_px {um_per_px:g}",
+                    "Raise it; the tile is the unit's surroundings, 128 um by default.",
+                )
+            )
+    return problems
+
+
+def _segmenter_problems(segmentation: dict) -> list[str]:
+    name = segmentation["segmenter"]
+    segmenter = segmentation["segmenters"].get(name)
+    if segmenter is None:
+        return [
+            problem(
+                "config, segmentation/segmenter",
+                name,
+                "one of " + ", ".join(segmentation["segmenters"]),
+                "Define it under segmentation/segmenters.",
+            )
+        ]
+    folder = segmenter["folder"]
+    if folder is None and name not in SEGMENTERS:
+        return [
+            problem(
+                f"config, segmentation/segmenters/{name}/folder",
+                "none, and no published model of this name",
+                "a folder, or one of the names " + ", ".join(SEGMENTERS),
+                "Give the folder of your StarDist model.",
+            )
+        ]
+    if folder is not None and not (Path(folder) / "config.json").is_file():
+        return [
+            problem(
+                f"config, segmentation/segmenters/{name}/folder",
+                f"no StarDist model at {folder}",
+                "a folder with config.json, weights_best.h5 and thresholds.json",
+                "Correct the path; it starts from the working directory.",
+            )
+        ]
+    return []

@@ -1,0 +1,221 @@
+"""Where nuclei lie and where molecules lie, as maps on one grid that can be laid on each other.
+
+A map's pixel (row, column) covers `origin_px + (column, row)`, in pixels of `pixel_um` from the
+image's top-left corner. Maps hold fine structure only: what varies over more than a few nuclei,
+such as the outline of the tissue, is taken out, so that it decides nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from histoscribe.errors import UserError, problem
+from histoscribe.features.stain import StainReference, concentrations, optical_density
+from histoscribe.image import read_window
+from histoscribe.provenance import RECORD_KEY, recall
+
+CLEAR_OD = 0.12  # mean optical density, smoothed, below which a place is glass
+CLOSED_UM = 25.0  # lumens and gaps up to about this size count as tissue
+OUTLIER_SD = 3.0
+VALUES_AT_ONCE = 20_000_000
+NUCLEUS_UM = 2.0  # standard deviation of the blob that a nucleus is drawn as
+
+
+@dataclass(frozen=True)
+class DensityMap:
+    """Maps of one kind on one grid.
+
+    `planes` (n_planes, height, width) are uncorrelated, of mean square 1 inside `mask` (height,
+    width) and 0 outside; `origin_px` is x, y of the first pixel.
+    """
+
+    planes: np.ndarray
+    mask: np.ndarray
+    origin_px: tuple[int, int]
+    pixel_um: float
+
+
+@dataclass(frozen=True)
+class NuclearDetail:
+    """How nuclei show in an image.
+
+    `sharpness` is the variance of red optical density at 2 to 4 um over that at 8 to 16 um: above
+    1 in H&E of 0.25 to 2 um/px, below 0.5 where the image is blurred over 8 um. `contrast_od` is
+    the standard deviation at 2 to 4 um, which haematoxylin makes; eosin hardly absorbs red.
+    """
+
+    sharpness: float
+    contrast_od: float
+
+
+def crop(whole: DensityMap, box: "Box") -> DensityMap:
+    """A box of a map; nothing where the box reaches beyond it."""
+    x, y, width, height = box
+    planes = np.zeros((len(whole.planes), height, width), dtype=np.float32)
+    mask = np.zeros((height, width), dtype=bool)
+    left, top = x - whole.origin_px[0], y - whole.origin_px[1]
+    rows = slice(max(top, 0), max(top + height, 0))
+    columns = slice(max(left, 0), max(left + width, 0))
+    inside = whole.mask[rows, columns]
+    into = (
+        slice(max(-top, 0), max(-top, 0) + inside.shape[0]),
+        slice(max(-left, 0), max(-left, 0) + inside.shape[1]),
+    )
+    planes[:, *into] = whole.planes[:, rows, columns]
+    mask[into] = inside
+    return DensityMap(planes, mask, (x, y), whole.pixel_um)
+
+
+Box = tuple[int, int, int, int]  # x, y, width, height in map pixels
+# Reads a box at `pixel_um`, without what is broader than `broad_um`.
+DensityReader = Callable[[Box, float, float], DensityMap]
+
+
+def stain_density(image: Path, um_per_px: float, stain: StainReference) -> DensityReader:
+    """Haematoxylin and eosin of a section's image; a pixel may not be finer than the image's.
+
+    Two planes: molecules follow nuclei in most tissues, and in some, such as kidney tubules,
+    the cytoplasm as much.
+    """
+
+    def read(box: Box, pixel_um: float, broad_um: float) -> DensityMap:
+        x, y, width, height = box
+        window_um = (x * pixel_um, y * pixel_um, (x + width) * pixel_um, (y + height) * pixel_um)
+        rgb = read_window(image, um_per_px, window_um, max(width, height))
+        density = optical_density(rgb, stain.white)
+        planes = np.stack(concentrations(density, stain)[:2])
+        mask = ndimage.gaussian_filter(density.mean(axis=-1), CLOSED_UM / pixel_um) > CLEAR_OD
+        return _density_map(planes, mask, (x, y), pixel_um, broad_um)
+
+    return read
+
+
+def nuclear_detail(tiles: list[np.ndarray], um_per_px: float, white: np.ndarray) -> NuclearDetail:
+    """Measure nuclear detail on tissue tiles (height, width, 3) uint8; `white` (3,) is glass."""
+    fine, broad = [], []
+    for rgb in tiles:
+        red = optical_density(rgb, white)[..., 0]
+        smooth = [ndimage.gaussian_filter(red, scale / um_per_px) for scale in (2, 4, 8, 16)]
+        fine.append(np.var(smooth[0] - smooth[1]))
+        broad.append(np.var(smooth[2] - smooth[3]))
+    variance = float(np.mean(fine))
+    return NuclearDetail(variance / max(float(np.mean(broad)), 1e-9), variance**0.5)
+
+
+def tissue_tiles(
+    image: Path, um_per_px: float, xy_um: np.ndarray, edge_um: float = 250.0, n_tiles: int = 12
+) -> list[np.ndarray]:
+    """Tiles of an image around some of the measured positions (n, 2)."""
+    chosen = np.random.default_rng(0).choice(len(xy_um), min(n_tiles, len(xy_um)), replace=False)
+    edge_px = max(round(edge_um / um_per_px), 1)
+    half = edge_px * um_per_px / 2
+    return [
+        read_window(image, um_per_px, (x - half, y - half, x + half, y + half), edge_px)
+        for x, y in np.asarray(xy_um)[chosen]
+    ]
+
+
+def nuclear_density(centre_um: np.ndarray, area_um2: np.ndarray) -> DensityReader:
+    """Nuclei by their centres (n_nuclei, 2) and areas (n_nuclei,); one plane."""
+
+    def read(box: Box, pixel_um: float, broad_um: float) -> DensityMap:
+        plane = _binned(centre_um, area_um2, box, pixel_um)
+        plane = ndimage.gaussian_filter(plane, NUCLEUS_UM / pixel_um)
+        mask = ndimage.gaussian_filter((plane > 0).astype(np.float32), CLOSED_UM / pixel_um) > 0.02
+        return _density_map(plane[None], mask, box[:2], pixel_um, broad_um)
+
+    return read
+
+
+def umi_density(
+    xy_um: np.ndarray, umi: np.ndarray, pixel_um: float, broad_um: float, on_grid: bool = True
+) -> DensityMap:
+    """UMIs per unit from positions (n, 2) and counts (n,); one plane around all positions.
+
+    With `on_grid` positions are bins, and pixels without one were not measured; else they are
+    molecules, and pixels without one near by were not. Square roots even out the noise.
+    """
+    corner = np.floor(xy_um.min(axis=0) / pixel_um).astype(int)
+    size = np.floor(xy_um.max(axis=0) / pixel_um).astype(int) - corner + 1
+    box = (*corner.tolist(), *size.tolist())
+    total = _binned(xy_um, umi, box, pixel_um)
+    n = _binned(xy_um, np.ones(len(xy_um)), box, pixel_um)
+    mask = n > 0
+    if not on_grid:
+        mask = ndimage.gaussian_filter(mask.astype(np.float32), CLOSED_UM / pixel_um) > 0.05
+        n = mask
+    plane = np.sqrt(total / np.maximum(n, 1))
+    return _density_map(plane[None], mask, (box[0], box[1]), pixel_um, broad_um)
+
+
+def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Positions (n, 2) in um, counts (n,) and the edge of a unit of a measured section.
+
+    From `measured.h5ad`, whose matrix is never whole in memory, or from `transcripts.parquet`,
+    where every molecule counts one and the edge is None. Raises UserError where it is damaged.
+    """
+    try:
+        if measured.suffix == ".parquet":
+            table = pd.read_parquet(measured, columns=["x_um", "y_um"])
+            return table.to_numpy(), np.ones(len(table), dtype=np.float32), None
+        with h5py.File(measured) as file:
+            facts = recall({RECORD_KEY: ad.io.read_elem(file["uns"][RECORD_KEY])})
+            umi = _row_sums(file["X/data"], file["X/indptr"][:])
+            return file["obsm/spatial"][:], umi, facts["unit_size_um"]
+    except (OSError, KeyError) as error:
+        found = f"an unreadable file ({error})"
+        raise UserError(
+            problem(str(measured), found, "a measured section", "Delete it.")
+        ) from error
+
+
+def _row_sums(data: h5py.Dataset, indptr: np.ndarray) -> np.ndarray:
+    """Sums of the rows of a CSR matrix on disk, read in pieces of whole rows."""
+    sums = np.zeros(len(indptr) - 1)
+    firsts = np.searchsorted(indptr, np.arange(0, indptr[-1], VALUES_AT_ONCE), side="left")
+    edges = np.unique(np.append(firsts, len(sums)))
+    for first, last in pairwise(edges.tolist()):
+        running = np.cumsum(data[indptr[first] : indptr[last]], dtype=np.float64)
+        sums[first:last] = np.diff(np.append(0, running)[indptr[first : last + 1] - indptr[first]])
+    return sums
+
+
+def _binned(xy_um: np.ndarray, weight: np.ndarray, box: Box, pixel_um: float) -> np.ndarray:
+    """Weights summed over the pixels of a box, (height, width) float32."""
+    x, y, width, height = box
+    at = np.floor(xy_um / pixel_um).astype(np.int64) - (x, y)
+    inside = np.all((at >= 0) & (at < (width, height)), axis=1)
+    flat = at[inside, 1] * width + at[inside, 0]
+    total = np.bincount(flat, np.asarray(weight)[inside], minlength=width * height)
+    return total.reshape(height, width).astype(np.float32)
+
+
+def _density_map(
+    planes: np.ndarray,
+    mask: np.ndarray,
+    origin_px: tuple[int, int],
+    pixel_um: float,
+    broad_um: float,
+) -> DensityMap:
+    """Fine structure of raw planes, tamed and made uncorrelated inside the mask."""
+    inside = mask.astype(np.float32)
+    n = max(float(inside.sum()), 1.0)
+    sigma = broad_um / pixel_um
+    near = np.maximum(ndimage.gaussian_filter(inside, sigma, mode="constant"), 1e-3)
+    fine = np.empty(planes.shape, dtype=np.float32)
+    for plane, out in zip(planes, fine, strict=True):
+        broad = ndimage.gaussian_filter(plane * inside, sigma, mode="constant") / near
+        out[:] = (plane - broad) * inside
+        spread = np.sqrt((out**2).sum() / n) + 1e-9
+        np.clip(out / spread, -OUTLIER_SD, OUTLIER_SD, out=out)
+    flat = fine.reshape(len(fine), -1)
+    values, vectors = np.linalg.eigh(flat @ flat.T / n)
+    whiten = vectors / np.sqrt(np.maximum(values, 1e-6)) @ vectors.T
+    return DensityMap((whiten @ flat).reshape(fine.shape), mask, origin_px, pixel_um)
