@@ -34,6 +34,8 @@ def folder(tmp_path, monkeypatch, repository):
 @pytest.fixture
 def config(repository, folder):
     settings = yaml.safe_load((repository / "config" / "config.yaml").read_text())
+    shipped = settings["segmentation"]["segmenters"]["histoscribe_he"]
+    shipped["folder"] = str(repository / shipped["folder"])
     return {**settings, "samples": "samples.tsv", "experiments": "experiments.yaml"}
 
 
@@ -244,6 +246,9 @@ def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
         ({"features": {"tile_um": 4}}, "8 to 2000 um"),
         ({"units": {"bin_um": 130}}, "at least 130 um, for a bin"),
         ({"image": {"um_per_px": 12}}, "at least 192 um"),
+        ({"segmentation": {"segmenter": "cellpose"}}, "segmentation/segmenter: found cellpose"),
+        ({"units": {"counting": "nearest"}}, "'nearest' is not one of"),
+        ({"stain": {"method": "vahadane"}}, "'vahadane' is not one of"),
     ],
 )
 def test_config_problems(config, folder, repository, change, message):
@@ -269,6 +274,28 @@ def test_encoder_problems(config, folder, repository, encoder, message):
     words = problems_of(config, folder, GOOD, repository)
     assert message in words
     assert words.startswith("one problem")
+
+
+@pytest.mark.parametrize(
+    ("folder_of_model", "message"),
+    [
+        ("no/model", "segmenters/mine/folder: found no StarDist model at no/model"),
+        (None, "found none, and no published model of this name"),
+    ],
+)
+def test_segmenter_problems(config, folder, repository, folder_of_model, message):
+    shipped = config["segmentation"]["segmenters"]["histoscribe_he"]
+    config["segmentation"]["segmenters"]["mine"] = {**shipped, "folder": folder_of_model}
+    assert load(config, folder, GOOD, repository).samples("test") == ["c"]
+    config["segmentation"]["segmenter"] = "mine"
+    assert message in problems_of(config, folder, GOOD, repository)
+
+
+def test_sections_alone_need_no_training(config, folder, repository):
+    rows = [row("a", "d1", "none"), row("b", "d1", "none")]
+    assert load(config, folder, rows, repository).samples("none") == ["a", "b"]
+    rows.append(row("c", "d2", "test"))
+    assert "no row with split train" in problems_of(config, folder, rows, repository)
 
 
 def test_the_checkpoint_of_an_encoder_not_in_use_may_be_absent(config, folder, repository):

@@ -167,3 +167,40 @@ def test_polygons_in_the_wrong_scale(case):
     words = case.fail("sections/bad/nuclei.parquet")
     assert "The scale is wrong" in words
     assert "polygons on the image of 550 x 350 um" in words
+
+
+def test_a_greyscale_image(case):
+    grey = tissue_image(700, 1100).mean(axis=2).astype(np.uint8)
+    tifffile.imwrite(case.folder / "bad/image.tif", grey, photometric="minisblack")
+    words = case.fail("sections/bad/image.ome.tif")
+    assert "bad/image.tif: found a greyscale image" in words
+
+
+def test_a_slide_without_tissue(case):
+    glass = np.full((700, 1100, 3), 240, np.uint8)
+    write_tiff(case.folder / "bad/image.tif", glass, 0.5)
+    assert "found no tissue" in case.fail("sections/bad/tissue.parquet")
+
+
+def test_polygons_with_faults_are_mended_and_counted(case):
+    import geopandas as gpd
+    import shapely
+
+    for row in case.rows:
+        row.update(unit="nucleus", polygons="nuclei.parquet")
+        write_visium_hd(case.folder / row["sample"], bin_um=2, n_rows=40, n_cols=60)
+    good = [shapely.box(x, y, x + 6, y + 6) for x in range(20, 500, 20) for y in (30, 60, 90)]
+    bow_tie = shapely.Polygon([(20, 130), (28, 138), (28, 130), (20, 138)])
+    faulty = [bow_tie, shapely.Polygon(), shapely.box(900, 20, 906, 26), good[0]]
+    gpd.GeoDataFrame({"cell_id": range(76)}, geometry=good + faulty).to_parquet(
+        case.folder / "nuclei.parquet"
+    )
+    folder = f"results/{case.name}/sections/good"
+    words = case.workplace.run(f"{folder}/units.raw.h5ad", *case.arguments())
+    repairs = pd.read_csv(
+        case.workplace.folder / folder / "nuclei.repairs.tsv", sep="\t", index_col=0
+    )["count"]
+    assert repairs[["read", "kept"]].tolist() == [76, 73]
+    for fault in ("repaired_invalid", "empty_dropped", "outside_dropped", "duplicates_dropped"):
+        assert repairs[fault] == 1
+        assert f"{fault} 1" in words

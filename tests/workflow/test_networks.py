@@ -3,6 +3,7 @@
 import anndata as ad
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial import cKDTree
 from section_files import write_tiff
@@ -11,12 +12,13 @@ from tiny_segmenter import HALF_HEIGHT_PX, HALF_WIDTH_PX, build_segmenter, paint
 from histoscribe.provenance import recall
 
 pytestmark = pytest.mark.slow
+PURPLE, PINK = (90, 50, 140), (225, 170, 200)
 CENTRES_PX = [(x, y) for x in range(40, 560, 40) for y in range(30, 380, 25)]
 
 
 @pytest.fixture(scope="module")
 def results(new_workplace):
-    """One slide, segmented and encoded; the training row only completes the sheet."""
+    """One slide, segmented in two jobs and encoded; nothing is trained."""
     import torch
 
     from histoscribe.torch_setup import prepare_torchvision
@@ -27,21 +29,35 @@ def results(new_workplace):
     workplace = new_workplace("networks")
     folder = workplace.folder
     build_segmenter(folder, pooled_share=0.0)
-    write_tiff(folder / "slide.tif", paint(CENTRES_PX, 600, 400), 0.5)
+    painted = paint(CENTRES_PX, 600, 400)
+    slide = np.where(painted == painted.min(), PURPLE, PINK).astype(np.uint8)
+    write_tiff(folder / "slide.tif", slide, 0.5)
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0)
     torch.save(model.state_dict(), folder / "vit.pth")
-    (folder / "bundle.safetensors").touch()
     (folder / "samples.tsv").write_text(
         "sample\tdonor\tplatform\tpath\timage\tum_per_px\tunit\tsplit\n"
-        "new\tdonor-1\timage\t\tslide.tif\t\tnucleus\tpredict\n"
+        "new\tdonor-1\timage\t\tslide.tif\t\tnucleus\tnone\n"
     )
     config = workplace.write_config(
         "networks",
         run="networks",
         samples="samples.tsv",
-        bundle="bundle.safetensors",
-        segmentation={"model": "tiny", "overlap_threshold": 0.1},
+        segmentation={
+            "segmenter": "tiny",
+            "n_jobs": 2,
+            "block_px": 256,
+            "segmenters": {
+                "tiny": {
+                    "folder": "tiny",
+                    "um_per_px": 0.5,
+                    "low_percentile": 0,
+                    "high_percentile": 100,
+                    "probability_threshold": None,
+                    "overlap_threshold": 0.1,
+                }
+            },
+        },
         features={
             "encoder": "vit",
             "encoders": {
@@ -53,7 +69,7 @@ def results(new_workplace):
             },
         },
     )
-    workplace.run("results/networks/features/vit/new.h5ad", "--configfile", config)
+    workplace.run("all", "results/networks/features/vit/new.h5ad", "--configfile", config)
     return folder / "results/networks"
 
 
@@ -78,3 +94,10 @@ def test_the_checkpoint_describes_every_unit(results):
     identity = recall(features.uns)["encoder"]
     assert identity["kind"] == "checkpoint"
     assert len(identity["weights_sha256"]) == 64
+
+
+def test_a_run_without_models_draws_its_sections(results):
+    drawn = pd.read_csv(results / "figures/nuclei/new.tsv", sep="\t")
+    assert drawn["n_nuclei"].max() == len(CENTRES_PX)
+    assert not (results / "summary.tsv").exists()
+    assert not list(results.glob("sections/new/segmented/*"))

@@ -11,9 +11,9 @@ def workplace(new_workplace):
 
 def test_demo_plans(workplace):
     jobs = jobs_of(workplace.run("-n", "--configfile", "config/demo/config.yaml"))
-    assert jobs["simulate_section"] == jobs["import_nuclei"] == 3
+    assert jobs["simulate_section"] == jobs["segment_nuclei"] == jobs["stitch_nuclei"] == 3
     assert jobs["train_model"] == 7
-    assert "segment_nuclei" not in jobs
+    assert "import_nuclei" not in jobs
 
 
 def test_prts_mouse_brain_plans(workplace):
@@ -22,14 +22,15 @@ def test_prts_mouse_brain_plans(workplace):
         "retrieve_dataset": 2,
         "retrieve_encoder": 1,
         "retrieve_segmenter": 1,
-        "segment_nuclei": 2,
+        "segment_nuclei": 8,
+        "stitch_nuclei": 2,
         "extract_features": 2,
         "train_model": 5,
     }.items():
         assert jobs[name] == count
 
 
-@pytest.mark.parametrize("run", ["kidney", "her2st"])
+@pytest.mark.parametrize("run", ["kidney", "her2st", "her2st-nuclei"])
 def test_real_runs_plan_or_say_what_is_missing(workplace, run, real_data):
     finished = workplace.snakemake(
         "-n", "--configfile", f"config/{run}/config.yaml", "--config", f"data_dir={real_data}"
@@ -43,3 +44,14 @@ def test_real_runs_plan_or_say_what_is_missing(workplace, run, real_data):
 
 def test_the_default_sheet_asks_for_rows(workplace):
     assert "no row with split train" in workplace.fail("-n")
+
+
+def test_the_segmenter_plans(workplace, real_data):
+    jobs = jobs_of(
+        workplace.run(
+            "-n", "segmenter", "--configfile", "config/segmenter/config.yaml",
+            "--config", f"data_dir={real_data}",
+        )
+    )  # fmt: skip
+    assert jobs["simulate_section"] == 47
+    assert jobs["train_segmenter"] == jobs["evaluate_segmenter"] == 1

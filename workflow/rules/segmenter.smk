@@ -5,13 +5,6 @@ out: <results>/segmenter/model/ (config.json, weights_best.h5, thresholds.json),
 """
 
 
-rule segmenter:
-    """Train the segmenter anew and score it."""
-    input:
-        "<results>/segmenter/model",
-        "<results>/segmenter/scores.tsv",
-
-
 rule train_segmenter:
     """Train StarDist on simulated sections and openly licensed images."""
     input:

@@ -146,9 +146,9 @@ def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -
             problem(
                 where,
                 "features of another encoder ("
-                + ", ".join(f"{k}: {str(found.get(k)):.80}" for k in sorted(different))
+                + ", ".join(f"{k}: {found.get(k)!s:.80}" for k in sorted(different))
                 + ")",
-                ", ".join(f"{k}: {str(bundle.encoder.get(k)):.80}" for k in sorted(different))
+                ", ".join(f"{k}: {bundle.encoder.get(k)!s:.80}" for k in sorted(different))
                 + ", as the model was trained with",
                 "Set features.encoder to the one of the bundle, or train a model for this one.",
             )
