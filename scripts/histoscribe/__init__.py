@@ -1,3 +1,3 @@
 """HistoScribe: from an H&E-stained tissue section to its single-cell transcriptome."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -77,9 +77,9 @@ def test_prediction_reaches_most_of_what_the_truth_scores(workplace):
     """The simulator's expected expression, scored against the same counts, is the reference."""
     section = "section-3"
     units, expected = matched_truth(workplace.results, section)
-    assert units.n_obs > 0.9 * ad.read_h5ad(
-        workplace.results / f"sections/{section}/units.h5ad"
-    ).n_obs
+    assert (
+        units.n_obs > 0.9 * ad.read_h5ad(workplace.results / f"sections/{section}/units.h5ad").n_obs
+    )
     predicted = ad.read_h5ad(workplace.results / f"full/holdout/predicted/{section}.h5ad")
     genes = predicted.var_names.tolist()
     share = expected[:, genes].X / np.asarray(expected.X.sum(axis=1)).reshape(-1, 1)

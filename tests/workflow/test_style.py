@@ -1,5 +1,6 @@
 """The repository keeps its own rules: format, lint, documented keys, agreeing environments."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -96,6 +97,57 @@ def test_environments_agree_with_the_constraints(repository):
                 continue
             pinned = constraints[conda_names.get(name, name).lower().replace("_", "-")]
             assert version == pinned, f"{path.name}: {name} {version}, constraints {pinned}"
+
+
+PACKAGES = {
+    "skimage": "scikit-image",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "openslide": "openslide-python",
+    "yaml": "pyyaml",
+}
+
+
+def imported_packages(path, scripts, seen):
+    """Third-party packages that a file of `scripts` imports, itself or through the package."""
+    if path in seen or not path.is_file():
+        return set()
+    seen.add(path)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(path.relative_to(scripts).parts[: -node.level]) if node.level else ""
+            module = ".".join(filter(None, [start, node.module]))
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] != "histoscribe":
+                found.add(PACKAGES.get(parts[0], parts[0]))
+                continue
+            for depth in range(1, len(parts) + 1):
+                place = scripts.joinpath(*parts[:depth])
+                found |= imported_packages(place / "__init__.py", scripts, seen)
+                found |= imported_packages(place.with_suffix(".py"), scripts, seen)
+    return found - set(sys.stdlib_module_names)
+
+
+def test_each_environment_holds_what_its_scripts_import(repository):
+    pairs = set()
+    for rules in (repository / "workflow/rules").glob("*.smk"):
+        pattern = r"envs/(\w+)\.yaml.*?scripts/(\w+)\.py"
+        pairs |= set(re.findall(pattern, rules.read_text(), flags=re.DOTALL))
+    assert len(pairs) > 20
+    for environment, script in sorted(pairs):
+        listed = (repository / f"envs/{environment}.yaml").read_text()
+        scripts = repository / "scripts"
+        for package in imported_packages(scripts / f"{script}.py", scripts, set()):
+            assert re.search(rf"- {re.escape(package)}(-cpu)?=", listed), (
+                f"{script} imports {package}, which envs/{environment}.yaml lacks"
+            )
 
 
 def test_requirements_are_constrained(repository):
