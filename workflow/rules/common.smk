@@ -76,8 +76,10 @@ def given_polygons(section):
     if not config["segmentation"]["platform_nuclei"] or section.path is None:
         return None
     own = own_nuclei(section.platform, section.path, section.unit)
-    there = own is not None and (own.is_file() or is_made_by_a_rule(own, config))
-    return own if there and RETRIEVED not in own.parents else None
+    if own is None or RETRIEVED in own.parents:
+        return None
+    will_be_made = section.unit == "nucleus" and is_made_by_a_rule(own, config)  # simulated
+    return own if own.is_file() or will_be_made else None
 
 
 def nuclei_input(wildcards):

@@ -149,6 +149,8 @@ def train_segmenter(
         seed=settings.seed,
     )
     network.optimize_thresholds(shown_pixels, shown_labels)
+    for spare in set(folder.glob("weights_*.h5")) - {folder / "weights_best.h5"}:
+        spare.unlink()
 
 
 def _pieces(
