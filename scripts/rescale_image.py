@@ -27,7 +27,7 @@ def main(
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
-            image=Path(snakemake.input.image),
+            image=Path(snakemake.params.section["image"]),
             platform=snakemake.params.section["platform"],
             files={k: Path(v) for k, v in snakemake.params.section["files"].items()},
             sheet_um_per_px=snakemake.params.section["um_per_px"],

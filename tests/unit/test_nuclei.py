@@ -156,7 +156,8 @@ def test_nuclei_on_seams_are_kept_once_and_whole(segmenter: Path) -> None:
     for n in (1, 4):
         nuclei = segment(picture, UM_PER_PX, segmenter, settings, n)
         assert sorted(nuclei.index) == sorted(f"{y:06d}-{x:06d}" for x, y in centres)
-        np.testing.assert_allclose(nuclei["area_um2"], nuclei["area_um2"].iloc[0], rtol=1e-6)
+        # Whole: the network's single precision moves a vertex by 1e-5 px or so.
+        np.testing.assert_allclose(nuclei["area_um2"], nuclei["area_um2"].iloc[0], rtol=1e-5)
 
 
 def sighting(x, y, block, is_own, probability, radius=4.0):

@@ -33,7 +33,14 @@ rule count_units:
         expand_um=lookup(dpath="units/expand_um", within=config),
         seed=lookup(dpath="seed", within=config),
         code=code_digest(
-            "counting", "raster.py", "expansion.py", "filtering.py", "image", "readers"
+            "counting",
+            "raster.py",
+            "expansion.py",
+            "polygons",
+            "filtering.py",
+            "image",
+            "readers",
+            "units.py",
         ),
     script:
         "../../scripts/count_units.py"

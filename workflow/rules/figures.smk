@@ -65,6 +65,7 @@ rule plot_nuclei:
     input:
         unpack(nuclei_input),
         image="<results>/sections/{sample}/image.ome.tif",
+        tissue="<results>/sections/{sample}/tissue.parquet",
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:

@@ -26,7 +26,7 @@ rule train_segmenter:
         runtime=600,
     params:
         settings=SEGMENTER["training"],
-        code=code_digest("segmenter", "raster.py"),
+        code=code_digest("segmenter", "raster.py", "image"),
     script:
         "../../scripts/train_segmenter.py"
 

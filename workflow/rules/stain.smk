@@ -48,6 +48,6 @@ rule normalise_stain:
         runtime=10,
     params:
         method=lookup(dpath="stain/method", within=config),
-        code=code_digest("stain_normalisation.py", "models/bundle.py"),
+        code=code_digest("stain_normalisation.py", "features/stain.py", "models/bundle.py"),
     script:
         "../../scripts/normalise_stain.py"

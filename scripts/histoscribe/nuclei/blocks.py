@@ -37,18 +37,16 @@ def plan_blocks(
     tissue: gpd.GeoDataFrame | None = None,
 ) -> list[Block]:
     """The blocks of a slide of `um_per_px` whose cores touch `tissue` (um; None: all of it)."""
-    scale = settings.um_per_px / um_per_px  # slide pixels per network pixel
-    width, height = (max(int(side / scale + 1e-6), 1) for side in (slide.width_px, slide.height_px))
-    block_px = max(LATTICE_PX, settings.block_px // LATTICE_PX * LATTICE_PX)
-    halo_px = -(-settings.halo_px // LATTICE_PX) * LATTICE_PX
+    width, height = size_for_network(slide, um_per_px, settings)
+    across, down = (_on_lattice(side / -(-side // settings.block_px)) for side in (width, height))
+    halo_px = _on_lattice(settings.halo_px)
     blocks = []
-    for y in range(0, height, block_px):
-        for x in range(0, width, block_px):
-            core = (x, y, min(block_px, width - x), min(block_px, height - y))
-            left, top = max(x - halo_px, 0), max(y - halo_px, 0)
-            right = min(x + core[2] + halo_px, width)
-            bottom = min(y + core[3] + halo_px, height)
-            blocks.append(Block(len(blocks), core, (left, top, right - left, bottom - top)))
+    for y in range(0, height, down):
+        for x in range(0, width, across):
+            core = (x, y, min(across, width - x), min(down, height - y))
+            left, wide = _with_halo(x, across, halo_px, width)
+            top, tall = _with_halo(y, down, halo_px, height)
+            blocks.append(Block(len(blocks), core, (left, top, wide, tall)))
     if tissue is None:
         return blocks
     cores_um = _boxes_um([block.core for block in blocks], settings.um_per_px)
@@ -56,6 +54,32 @@ def plan_blocks(
         1
     ]
     return [blocks[i] for i in np.unique(touching)]
+
+
+def size_for_network(
+    slide: Slide, um_per_px: float, settings: SegmentationSettings
+) -> tuple[int, int]:
+    """Width and height of a slide of `um_per_px` in pixels of the network."""
+    scale = settings.um_per_px / um_per_px  # slide pixels per network pixel
+    return (
+        max(int(slide.width_px / scale + 1e-6), 1),
+        max(int(slide.height_px / scale + 1e-6), 1),
+    )
+
+
+def _with_halo(start: int, core: int, halo: int, length: int) -> tuple[int, int]:
+    """Start and size, along one axis, of a core with its halo.
+
+    At the slide's edges the window is moved inward, not cut, so that nearly all blocks have one
+    size: a network is prepared anew for every size that it meets.
+    """
+    size = core + 2 * halo
+    first = max(min(start - halo, _on_lattice(length - size)), 0)
+    return first, min(size, length - first)
+
+
+def _on_lattice(side_px: float) -> int:
+    return -(-int(np.ceil(side_px)) // LATTICE_PX) * LATTICE_PX
 
 
 def share_of_blocks(blocks: list[Block], k: int, n: int) -> list[Block]:

@@ -14,7 +14,7 @@ from histoscribe.image import Slide, resample_region
 from histoscribe.nuclei.blocks import Block
 from histoscribe.nuclei.settings import INDEX_NAME, SegmentationSettings
 
-MAX_NETWORK_PX = 1024
+MAX_NETWORK_PX = 1664
 # Centres this near to another block's core are kept: a nucleus whose centre two blocks see on
 # different sides of the seam would else be lost.
 SEAM_PX = 8

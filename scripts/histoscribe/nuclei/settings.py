@@ -21,5 +21,5 @@ class SegmentationSettings:
     high_percentile: float = 99.0
     probability_threshold: float | None = None
     overlap_threshold: float | None = None
-    block_px: int = 2048
+    block_px: int = 1408
     halo_px: int = 128
