@@ -39,6 +39,8 @@ def main(
     output: Path,
 ) -> None:
     outlines = gpd.read_parquet(nuclei) if nuclei else None
+    if unit == "cell" and strategy == "expanded":
+        strategy = "nucleus"  # cells are grown already
     if measured or transcripts:
         if outlines is not None:
             units, accounting, facts = count(

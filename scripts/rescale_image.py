@@ -1,11 +1,14 @@
 """Write the section's image at the working resolution, tiled and pyramidal."""
 
+import logging
 from pathlib import Path
 
 from histoscribe.image import open_slide, write_rescaled
 from histoscribe.joblog import job_log
 from histoscribe.readers import full_um_per_px
 from histoscribe.storage import written_whole
+
+log = logging.getLogger(__name__)
 
 
 def main(
@@ -20,6 +23,12 @@ def main(
 ) -> None:
     slide = open_slide(image)
     um_per_px = full_um_per_px(slide, platform, files, sheet_um_per_px, sample)
+    if working_um_per_px < um_per_px / 1.5:
+        log.warning(
+            "%s: the image has %.3g um/px, coarser than the working resolution of %.3g; what it "
+            "does not show (nuclei) may be missed",
+            sample, um_per_px, working_um_per_px,
+        )  # fmt: skip
     with written_whole(output) as partial:
         write_rescaled(slide, um_per_px, working_um_per_px, partial, threads)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import geopandas as gpd
 
+from histoscribe.errors import UserError, problem
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
 from histoscribe.nuclei import stitch_nuclei
@@ -13,6 +14,16 @@ from histoscribe.storage import written_whole
 
 def main(parts: list[Path], tissue: Path, image: Path, um_per_px: float, output: Path) -> None:
     nuclei = stitch_nuclei([gpd.read_parquet(part) for part in parts], gpd.read_parquet(tissue))
+    if nuclei.empty:
+        raise UserError(
+            problem(
+                str(image),
+                "not one nucleus in the tissue",
+                "nuclei",
+                "Check the resolution of the image (um_per_px), the segmenter and its "
+                "probability_threshold.",
+            )
+        )
     slide = open_slide(image)
     size_um = (slide.width_px * um_per_px, slide.height_px * um_per_px)
     require_on_image(nuclei, size_um, str(image))

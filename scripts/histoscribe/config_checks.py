@@ -14,6 +14,7 @@ from histoscribe.tile_limits import least_tile_um
 
 FOLDERS = ("sections", "features", "genes", "figures", "simulated", "segmenter", "stain", "logs")
 RESERVED = (*FOLDERS, "benchmarks", DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
+MODEL_FILES = ("config.json", "thresholds.json", "weights_best.h5")  # of a StarDist model
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
@@ -92,12 +93,13 @@ def _segmenter_problems(segmentation: dict) -> list[str]:
                 "Give the folder of your StarDist model.",
             )
         ]
-    if folder is not None and not (Path(folder) / "config.json").is_file():
+    missing = [file for file in MODEL_FILES if folder and not (Path(folder) / file).is_file()]
+    if missing:
         return [
             problem(
                 f"config, segmentation/segmenters/{name}/folder",
-                f"no StarDist model at {folder}",
-                "a folder with config.json, weights_best.h5 and thresholds.json",
+                f"no StarDist model at {folder}: it lacks {', '.join(missing)}",
+                "a folder with " + ", ".join(MODEL_FILES),
                 "Correct the path; it starts from the working directory.",
             )
         ]

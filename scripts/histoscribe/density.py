@@ -14,6 +14,7 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from scipy import ndimage
 
 from histoscribe.errors import UserError, problem
@@ -25,6 +26,8 @@ CLEAR_OD = 0.12  # mean optical density, smoothed, below which a place is glass
 CLOSED_UM = 25.0  # lumens and gaps up to about this size count as tissue
 OUTLIER_SD = 3.0
 VALUES_AT_ONCE = 20_000_000
+SQUARE_UM = 2.0
+AXIS_ORIGIN = 1 << 30  # keeps the numbers of squares left of the image above zero
 NUCLEUS_UM = 2.0  # standard deviation of the blob that a nucleus is drawn as
 
 
@@ -159,12 +162,11 @@ def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None
     """Positions (n, 2) in um, counts (n,) and the edge of a unit of a measured section.
 
     From `measured.h5ad`, whose matrix is never whole in memory, or from `transcripts.parquet`,
-    where every molecule counts one and the edge is None. Raises UserError where it is damaged.
+    where molecules are summed over squares of 2 um, piece by piece, and the edge is None. Raises UserError where it is damaged.
     """
     try:
         if measured.suffix == ".parquet":
-            table = pd.read_parquet(measured, columns=["x_um", "y_um"])
-            return table.to_numpy(), np.ones(len(table), dtype=np.float32), None
+            return (*_squares_of_molecules(measured), None)
         with h5py.File(measured) as file:
             facts = recall({RECORD_KEY: ad.io.read_elem(file["uns"][RECORD_KEY])})
             umi = _row_sums(file["X/data"], file["X/indptr"][:])
@@ -174,6 +176,19 @@ def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None
         raise UserError(
             problem(str(measured), found, "a measured section", "Delete it.")
         ) from error
+
+
+def _squares_of_molecules(transcripts: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (n, 2) in um of the squares that hold molecules, and how many each holds."""
+    sums = pd.Series(dtype=np.int64)
+    for batch in pq.ParquetFile(transcripts).iter_batches(VALUES_AT_ONCE, columns=["x_um", "y_um"]):
+        at = np.floor(np.column_stack([batch["x_um"], batch["y_um"]]) / SQUARE_UM).astype(np.int64)
+        at += AXIS_ORIGIN
+        square, count = np.unique((at[:, 1] << 32) + at[:, 0], return_counts=True)
+        sums = sums.add(pd.Series(count, index=square), fill_value=0)
+    square = sums.index.to_numpy(dtype=np.int64)
+    at = np.column_stack([square & 0xFFFFFFFF, square >> 32]) - AXIS_ORIGIN
+    return (at + 0.5) * SQUARE_UM, sums.to_numpy(dtype=np.float32)
 
 
 def _row_sums(data: h5py.Dataset, indptr: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ starts. The readers themselves are in `histoscribe.readers`.
 
 from pathlib import Path
 
+from histoscribe.errors import UserError, problem
+
 UNITS = {
     "visium_hd": ("nucleus", "cell", "bin"),
     "xenium": ("nucleus", "cell"),
@@ -83,6 +85,15 @@ def _xenium_files(path: Path) -> dict[str, Path]:
     alignments = sorted(outs.glob("*imagealignment.csv"))
     if alignments:
         files["alignment"] = alignments[0]
+    if len(alignments) > 1:
+        raise UserError(
+            problem(
+                str(outs),
+                "several alignments: " + ", ".join(path.name for path in alignments),
+                "that of the H&E alone, *imagealignment.csv",
+                "Move the others elsewhere.",
+            )
+        )
     panel = outs / "cell_feature_matrix.h5"
     if panel.is_file():
         files["panel"] = panel

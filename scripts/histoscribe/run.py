@@ -211,6 +211,15 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
                 "Change the split.",
             )
         )
+    if not section.is_measured and section.split == "none" and section.unit == "bin":
+        problems.append(
+            problem(
+                where,
+                "split none for bins of an image where nothing was measured",
+                "something to do",
+                "Choose the unit nucleus, or the split predict.",
+            )
+        )
     if section.is_measured and section.path is None:
         problems.append(problem(where, "no path", "the platform's output folder", "Fill it in."))
     low, high = PLAUSIBLE_UM_PER_PX

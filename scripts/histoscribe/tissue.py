@@ -98,10 +98,10 @@ def detect_tissue(
         raise UserError(
             problem(
                 str(image),
-                "no tissue: nothing on the image is stained like H&E",
+                "no tissue: nothing large enough on the image is stained like H&E",
                 f"at least one piece of {settings.min_area_um2:g} um2",
                 "Check that the image is the H&E of this section; for very pale tissue lower "
-                "tissue.min_saturation.",
+                "tissue.min_saturation, for very small pieces tissue.min_area_um2.",
             )
         )
     return tissue

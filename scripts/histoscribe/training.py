@@ -8,7 +8,14 @@ import numpy as np
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import targets
 from histoscribe.models import TrainingUnits
-from histoscribe.models.bundle import Bundle, encoder_identity, join_blocks, model_of, standardise
+from histoscribe.models.bundle import (
+    Bundle,
+    encoder_identity,
+    join_blocks,
+    model_of,
+    require_same_encoder,
+    standardise,
+)
 from histoscribe.splits import block_folds, outside_buffer
 
 
@@ -53,15 +60,8 @@ def train(
     """
     encoder = encoder_identity(sections[0].features)
     for section in sections[1:]:
-        if encoder_identity(section.features) != encoder:
-            raise UserError(
-                problem(
-                    f"features of {section.name}",
-                    encoder_identity(section.features),
-                    encoder,
-                    "Delete the features and run again.",
-                )
-            )
+        found = encoder_identity(section.features)
+        require_same_encoder(found, encoder, f"features of {section.name}")
     features = np.vstack(
         [join_blocks(s.features, settings.use, list(s.units.obs_names)) for s in sections]
     )

@@ -13,6 +13,7 @@ from scipy import ndimage, sparse
 
 from check_alignment import main
 from histoscribe.alignment import ORIENTATIONS, AlignmentSettings, orient, verdict_of
+from histoscribe.density import read_molecules
 from histoscribe.features.stain import estimate_stain, optical_density
 from histoscribe.image import Slide, write_rescaled
 from histoscribe.provenance import RECORD_KEY, record
@@ -178,3 +179,13 @@ def test_settings_move_the_limit(sections, tmp_path, check):
     )
     assert verdict_of(output) == "aligned"
     assert AlignmentSettings().max_shift_um < 12
+
+
+def test_molecules_are_summed_over_squares(tmp_path):
+    xy_um = np.array([[0.5, 0.5], [1.9, 1.0], [2.1, 0.0], [-0.5, 3.0], [7.0, 900.0]], np.float32)
+    path = tmp_path / "transcripts.parquet"
+    pd.DataFrame({"x_um": xy_um[:, 0], "y_um": xy_um[:, 1], "gene": "A"}).to_parquet(path)
+    centre_um, count, unit_um = read_molecules(path)
+    assert unit_um is None
+    found = {tuple(at): n for at, n in zip(centre_um.tolist(), count.tolist(), strict=True)}
+    assert found == {(1, 1): 2, (3, 1): 1, (-1, 3): 1, (7, 901): 1}

@@ -28,6 +28,7 @@ from histoscribe.nuclei import (
 UM_PER_PX = 0.5
 LIKE_TRAINED = {"low_percentile": 0.0, "high_percentile": 100.0, "overlap_threshold": 0.1}
 SETTINGS = SegmentationSettings(**LIKE_TRAINED)
+SETTINGS_1_99 = SegmentationSettings(low_percentile=1.0, high_percentile=99.0)
 CENTRES_PX = [(40, 20), (120, 30), (30, 80), (66, 62), (140, 90)]  # column, row
 
 
@@ -238,3 +239,20 @@ def test_a_named_model_offline_is_a_user_error(monkeypatch: pytest.MonkeyPatch) 
 def test_a_model_of_one_channel_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"1 channels.*3, for H&E"):
         load_segmenter(build_segmenter(tmp_path, pooled_share=0.0, channels=1))
+
+
+def test_a_folder_without_weights_is_refused(segmenter: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "thresholds.json"):
+        (tmp_path / name).write_bytes((segmenter / name).read_bytes() if name[0] == "c" else b"{}")
+    with pytest.raises(UserError, match="a folder without weights"):
+        load_segmenter(tmp_path)
+
+
+def test_the_range_of_a_speck_of_tissue_is_its_own() -> None:
+    """Tissue across the corners of patches, smaller than one, on noisy glass."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(235, 245, (1024, 1024, 3)).astype(np.uint8)
+    pixels[412:612, 412:612] = rng.integers(50, 150, (200, 200, 3))
+    low, high = value_range(slide_of(pixels), UM_PER_PX, SETTINGS_1_99, box_um(206, 206, 306, 306))
+    assert 50 <= low < 55
+    assert 145 < high < 150

@@ -2,6 +2,7 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -134,9 +135,16 @@ def test_small_nuclei_all_over_the_image_are_no_mistake(tmp_path):
 
 
 def test_another_frame_is_brought_to_the_image(tmp_path):
+    """Tables of vertices are in the platform's frame; GeoParquet is in that of the image."""
     polygons = nuclei_over(400, 300)
     quarter_turn = np.array([[0, -1, 300], [1, 0, 0], [0, 0, 1.0]])
-    gpd.GeoDataFrame(geometry=polygons).to_parquet(tmp_path / "n.parquet")
+    xy, owner = shapely.get_coordinates(polygons, return_index=True)
+    pd.DataFrame({"cell_id": owner, "vertex_x": xy[:, 0], "vertex_y": xy[:, 1]}).to_parquet(
+        tmp_path / "n.parquet"
+    )
+    gpd.GeoDataFrame(geometry=polygons).to_parquet(tmp_path / "geo.parquet")
+    nuclei, _ = read_polygons(tmp_path / "geo.parquet", 0.25, (400, 300), um_to_image=quarter_turn)
+    assert nuclei.geometry.iloc[0].bounds == polygons[0].bounds
     nuclei, _ = read_polygons(tmp_path / "n.parquet", 0.25, (300, 400), um_to_image=quarter_turn)
     assert nuclei.geometry.iloc[0].bounds == (288, 6, 294, 12)
     with pytest.raises(UserError, match="um_to_image"):

@@ -13,6 +13,9 @@ STEPS = {
     "umi_under_tissue": "molecules under tissue",
     "umi_in_nuclei": "in nuclei",
     "umi_assigned": "in one nucleus",
+    "transcripts_under_tissue": "molecules under tissue",
+    "transcripts_in_nuclei": "in nuclei",
+    "transcripts_assigned": "in one nucleus",
     "umi_kept": "in kept units",
     "bins_under_tissue": "bins under tissue",
     "bins_in_one_nucleus": "in one nucleus",
@@ -49,7 +52,10 @@ def quality_table(accounting: pd.DataFrame, obs: pd.DataFrame, cuts: list[Cut]) 
     rows = []
     for step in STEPS:
         if step in left.index:
-            whole = left[step.split("_")[0] + "_under_tissue"]
+            kind = step.split("_")[0]
+            # Of transcripts each is a molecule.
+            molecules = "umi" if "umi_under_tissue" in left.index else "transcripts"
+            whole = left[f"{molecules if kind == 'umi' else kind}_under_tissue"]
             rows.append(("steps", step, np.nan, np.nan, left[step], left[step] / max(whole, 1)))
     filtered = accounting[accounting["stage"] == "filter"]
     n_units = max(int(filtered["left"].iloc[0]), 1)

@@ -21,7 +21,8 @@ from PIL import Image
 from histoscribe.image.slide import WHITE, Slide
 
 TILE_PX = 512
-BLOCK_PX = 2048  # width of what is resampled at a time
+BLOCK_PX = 2048  # width of what is resampled at a time, less where it shrinks much
+SOURCE_PX = 8192  # width of the slide that is read for it at most
 ENCODING_BYTES = 32 * 2**20  # of tiles that wait to be compressed
 COVERED = 1e-6  # of a pixel may be missing where the slide ends
 
@@ -97,12 +98,13 @@ def _bands(
     slide: Slide, scale: float, width: int, height: int, pool: ThreadPoolExecutor
 ) -> Iterator[np.ndarray]:
     """The rescaled image from top to bottom, `TILE_PX` rows at a time."""
-    lefts = range(0, width, BLOCK_PX)
+    block_px = max(min(BLOCK_PX, int(SOURCE_PX / scale)), 64)
+    lefts = range(0, width, block_px)
     for y in range(0, height, TILE_PX):
         rows = min(TILE_PX, height - y)
 
         def block(x: int, y: int = y, rows: int = rows) -> np.ndarray:
-            return resample_region(slide, scale, x, y, min(BLOCK_PX, width - x), rows)
+            return resample_region(slide, scale, x, y, min(block_px, width - x), rows)
 
         yield np.concatenate(list(pool.map(block, lefts)), axis=1)
 

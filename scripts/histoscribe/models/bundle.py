@@ -108,6 +108,28 @@ def encoder_identity(features: ad.AnnData) -> dict:
     return recall(features.uns)["encoder"]
 
 
+def require_same_encoder(found: dict, expected: dict, where: str) -> None:
+    """Raise UserError, naming what differs, unless two encoders are the same.
+
+    A key that one of them lacks counts as None.
+    """
+    different = sorted(k for k in {*found, *expected} if found.get(k) != expected.get(k))
+    if not different:
+        return
+    words = [", ".join(f"{k}: {e.get(k)!s:.80}" for k in different) for e in (found, expected)]
+    remedy = "Set features.encoder to the one of the model, or train a model for this one."
+    if different == ["stain"]:
+        remedy = "Set stain.method to the one the model was trained with."
+    raise UserError(
+        problem(
+            where,
+            f"features of another encoder ({words[0]})",
+            f"{words[1]}, as the model was trained with",
+            remedy,
+        )
+    )
+
+
 def join_blocks(features: ad.AnnData, use: list[str], rows: list[str]) -> np.ndarray:
     """The chosen feature blocks side by side for the units named in `rows`, float32."""
     position = features.obs_names.get_indexer(rows)
@@ -139,20 +161,7 @@ def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -
 
     Raises UserError when the features come from another encoder than the bundle's.
     """
-    found = encoder_identity(features)
-    if found != bundle.encoder:
-        different = [k for k in {*found, *bundle.encoder} if found.get(k) != bundle.encoder.get(k)]
-        raise UserError(
-            problem(
-                where,
-                "features of another encoder ("
-                + ", ".join(f"{k}: {found.get(k)!s:.80}" for k in sorted(different))
-                + ")",
-                ", ".join(f"{k}: {bundle.encoder.get(k)!s:.80}" for k in sorted(different))
-                + ", as the model was trained with",
-                "Set features.encoder to the one of the bundle, or train a model for this one.",
-            )
-        )
+    require_same_encoder(encoder_identity(features), bundle.encoder, where)
     apply = model_of(bundle.kind).apply
     joined = join_blocks(features, bundle.use, rows)
     expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)

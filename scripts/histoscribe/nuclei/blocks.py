@@ -96,26 +96,36 @@ def value_range(
 ) -> tuple[float, float]:
     """The two percentiles of the tissue's values, all channels together: one pair for a slide.
 
-    Read from up to 64 patches of 256 px of the network, spread evenly over those whose middle
-    lies in `tissue`. Raises UserError for an image of one colour.
+    Read from up to 64 patches of 256 px of the network, spread evenly over those that touch
+    `tissue`, and there from every other pixel in tissue. Raises UserError for an image of one colour.
     """
     scale = settings.um_per_px / um_per_px
-    width, height = (max(int(side / scale + 1e-6), 1) for side in (slide.width_px, slide.height_px))
+    width, height = size_for_network(slide, um_per_px, settings)
     side = SAMPLED_PATCH_PX
     corners = [(x, y) for y in range(0, height, side) for x in range(0, width, side)]
+    whole = None
     if tissue is not None:
-        middle = (np.array(corners) + side / 2) * settings.um_per_px
-        on_tissue = shapely.contains_xy(shapely.union_all(np.asarray(tissue.geometry)), middle)
-        corners = [c for c, keep in zip(corners, on_tissue, strict=True) if keep] or corners
+        whole = shapely.union_all(np.asarray(tissue.geometry))
+        shapely.prepare(whole)
+        patches = _boxes_um([(*corner, side, side) for corner in corners], settings.um_per_px)
+        touching = shapely.intersects(whole, patches)
+        corners = [c for c, keep in zip(corners, touching, strict=True) if keep] or corners
     chosen = np.linspace(0, len(corners) - 1, min(len(corners), SAMPLED_PATCHES)).astype(int)
-    sample = np.concatenate(
-        [
-            resample_region(
-                slide, scale, x, y, min(side, width - x), min(side, height - y)
-            ).reshape(-1, 3)
-            for x, y in (corners[i] for i in chosen)
-        ]
-    )
+    samples = []
+    for x, y in (corners[i] for i in chosen):
+        across, down = min(side, width - x), min(side, height - y)
+        pixels = resample_region(slide, scale, x, y, across, down)[::2, ::2]
+        if whole is not None:
+            centre_x, centre_y = np.meshgrid(np.arange(0, across, 2), np.arange(0, down, 2))
+            um = settings.um_per_px
+            inside = shapely.contains_xy(
+                whole, (centre_x + x + 0.5) * um, (centre_y + y + 0.5) * um
+            )
+            pixels = pixels[inside]
+        samples.append(pixels.reshape(-1, 3))
+    sample = np.concatenate(samples)
+    if not len(sample):  # tissue that covers no pixel's middle
+        return value_range(slide, um_per_px, settings)
     low, high = np.percentile(sample, [settings.low_percentile, settings.high_percentile])
     if high <= low:
         raise UserError(

@@ -19,6 +19,12 @@ MAX_NETWORK_PX = 1664
 # different sides of the seam would else be lost.
 SEAM_PX = 8
 
+REMEDY = (
+    "Run the rule retrieve_segmenter where there is a network, then give its folder; or use the "
+    "segmenter 'histoscribe_he', which needs no download; or give polygons that you already have "
+    "in the sheet's polygons column."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +44,16 @@ def load_segmenter(model: Path | str, threads: int = 1) -> object:
         log.debug("TensorFlow was started before; its number of threads stays")
     folder = Path(model)
     where = f"segmenter '{model}'"
+    # Without weights StarDist would go on with random ones.
+    if folder.is_dir() and not list(folder.glob("*.h5")):
+        raise UserError(
+            problem(
+                where,
+                "a folder without weights",
+                "the folder of a StarDist model (config.json, weights_best.h5, thresholds.json)",
+                REMEDY,
+            )
+        )
     try:
         if folder.is_dir():
             network = StarDist2D(None, name=folder.name, basedir=str(folder.parent))
@@ -49,9 +65,7 @@ def load_segmenter(model: Path | str, threads: int = 1) -> object:
                 where,
                 f"a model that does not load ({str(error).splitlines()[0][:200] or error!r})",
                 "the folder of a StarDist model (config.json, weights_best.h5, thresholds.json)",
-                "Run the rule retrieve_segmenter where there is a network, then give its folder; "
-                "or use the segmenter 'histoscribe_he', which needs no download; or give polygons "
-                "that you already have in the sheet's polygons column.",
+                REMEDY,
             )
         ) from error
     if network is None:

@@ -5,13 +5,14 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
+from histoscribe.platforms import OUTLINED
 from histoscribe.provenance import recall
 
 
 def unit_kind(facts: dict) -> str:
     """What a unit is, in words that two sections share when their units are of one kind."""
-    if facts["unit"] == "nucleus":
-        return "nucleus"
+    if facts["unit"] in OUTLINED:
+        return facts["unit"]
     return f"{facts['unit']} of {facts['unit_size_um']:g} um"
 
 

@@ -14,7 +14,8 @@ class GivenPolygons:
 
     `parts` (n_parts,) are polygons, perhaps invalid, and `owner` (n_parts,) says to which of the
     n objects each belongs. `ids` (n,) is text. Coordinates are pixels of the full-resolution image
-    where `in_px`, else um. `scale_is_certain` where the file itself has the image's size.
+    where `in_px`, else um; `in_own_frame` where these um are of the platform's own frame rather
+    than of the image. `scale_is_certain` where the file itself has the image's size.
     `dropped` counts what the reader left out, by reason.
     """
 
@@ -24,6 +25,7 @@ class GivenPolygons:
     in_px: bool
     probability: np.ndarray | None = None
     scale_is_certain: bool = False
+    in_own_frame: bool = False
     dropped: dict[str, int] = field(default_factory=dict)
 
 

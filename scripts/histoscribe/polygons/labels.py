@@ -91,15 +91,13 @@ def _scale(shape: tuple[int, int], image_size_px: tuple[int, int], path: Path) -
     whole = max(round(float(ratio.mean())), 1)
     if least < whole < most:
         return np.array([whole, whole], dtype=np.float64)
-    if least < most and (np.abs(wanted - size) > 1).all():
-        return ratio
     swapped = " with x and y swapped" if (width, height) == tuple(wanted[::-1]) else ""
     raise UserError(
         problem(
             str(path),
             f"a label image of {width} x {height} px{swapped}",
             f"the size of the image, {wanted[0]} x {wanted[1]} px, or that size shrunk by one "
-            "factor in both axes",
+            "whole factor",
             "Make the labels from this image, or give polygons.",
         )
     )

@@ -65,7 +65,7 @@ def read_polygons(
     )
     if given.probability is not None:
         nuclei.insert(0, "probability", given.probability[kept])
-    other_frame = um_to_image is not None and not given.in_px
+    other_frame = um_to_image is not None and given.in_own_frame
     min_share = MIN_SHARE_OF_OTHER_FRAME if other_frame else MIN_SHARE_IN_IMAGE
     looks_like = _looks_like(nuclei, um_per_px, size_um, given.in_px)
     require_on_image(nuclei, image_size_um, str(path), min_share, looks_like)
@@ -157,7 +157,9 @@ def _to_image(given: GivenPolygons, um_per_px: float, um_to_image: np.ndarray | 
     """Affine (3, 3) from the file's coordinates to um in the image frame."""
     if given.in_px:
         return np.diag([um_per_px, um_per_px, 1.0])
-    affine = np.eye(3) if um_to_image is None else np.asarray(um_to_image, dtype=np.float64)
+    if um_to_image is None or not given.in_own_frame:
+        return np.eye(3)
+    affine = np.asarray(um_to_image, dtype=np.float64)
     if affine.shape != (3, 3) or not np.isfinite(affine).all():
         raise UserError(
             problem(

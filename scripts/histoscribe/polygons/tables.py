@@ -92,7 +92,9 @@ def _outlines_of_vertices(table: pd.DataFrame) -> GivenPolygons:
         ids = np.where(is_one_of_many, ids + "_" + labels, ids)
     xy = table[["vertex_x", "vertex_y"]].to_numpy(dtype=np.float64)[order]
     n = len(first)
-    return GivenPolygons(polygons_of_vertices(xy, ring, n), np.arange(n), ids, False)
+    return GivenPolygons(
+        polygons_of_vertices(xy, ring, n), np.arange(n), ids, False, in_own_frame=True
+    )
 
 
 def _unreadable(path: Path, found: str) -> str:
