@@ -35,7 +35,7 @@ def main(
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
-            model=Path(snakemake.input.model),
+            model=Path(snakemake.params.model),
             simulated=[Path(image).parent for image in snakemake.input.simulated],
             folders={
                 name: (Path(folder), um_per_px)

@@ -40,7 +40,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             image=Path(snakemake.input.image),
             tissue=Path(snakemake.input.tissue),
             um_per_px=snakemake.params.um_per_px,
-            model=Path(snakemake.input.model),
+            model=Path(snakemake.params.model),
             settings=snakemake.params.settings,
             share=(int(k), int(n)),
             threads=snakemake.threads,

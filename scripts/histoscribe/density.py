@@ -162,7 +162,8 @@ def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None
     """Positions (n, 2) in um, counts (n,) and the edge of a unit of a measured section.
 
     From `measured.h5ad`, whose matrix is never whole in memory, or from `transcripts.parquet`,
-    where molecules are summed over squares of 2 um, piece by piece, and the edge is None. Raises UserError where it is damaged.
+    where molecules are summed over squares of 2 um, piece by piece, and the edge is None. Raises
+    UserError where it is damaged.
     """
     try:
         if measured.suffix == ".parquet":

@@ -118,8 +118,10 @@ def test_grid_units_tile_the_image():
     assert units.obsm["spatial"].max(axis=0).tolist() == [92.0, 44.0]
 
 
+@pytest.mark.parametrize("unit", ["nucleus", "cell"])
 @pytest.mark.parametrize("strategy", ["nucleus", "expanded", "area"])
-def test_the_entry_counts_a_measured_file(tmp_path, strategy):
+def test_the_entry_counts_a_measured_file(tmp_path, strategy, unit):
+    """Cells are grown already: `expanded` counts in them as they are."""
     slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "cell", 8)
     measured = read_section("visium_hd", files, slide, 0.5, "s")
@@ -135,7 +137,7 @@ def test_the_entry_counts_a_measured_file(tmp_path, strategy):
         transcripts=None,
         nuclei=tmp_path / "nuclei.parquet",
         sample="s",
-        unit="cell",
+        unit=unit,
         bin_um=8,
         working_um_per_px=0.5,
         strategy=strategy,
@@ -145,7 +147,9 @@ def test_the_entry_counts_a_measured_file(tmp_path, strategy):
     )
     units = read_h5ad(tmp_path / "units.h5ad")
     facts = recall(units.uns)
-    assert facts["unit"] == "cell"
+    assert facts["unit"] == unit
+    if unit == "cell" and strategy == "expanded":
+        strategy = "nucleus"
     assert facts["counting"]["strategy"] == strategy
     assert facts["accounting"]["bins_under_tissue"] == 600
     assert facts["accounting"]["umi_assigned"] == units.obs["umi"].sum() > 0

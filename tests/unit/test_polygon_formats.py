@@ -274,7 +274,7 @@ def test_a_label_image_of_half_the_size(tmp_path):
     assert nuclei.geometry.loc["7"].bounds == (10, 10, 18, 18)
 
 
-@pytest.mark.parametrize("size", [(101, 60), (60, 100), (200, 60), (103, 70)])
+@pytest.mark.parametrize("size", [(101, 60), (60, 100), (200, 60), (103, 70), (150, 90)])
 def test_a_label_image_of_another_size(tmp_path, size):
     np.save(tmp_path / "l.npy", label_image())
     with pytest.raises(UserError, match=f"100 x 60 px.*{size[0]} x {size[1]} px"):

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from histoscribe.errors import UserError
-from histoscribe.polygons import read_polygons
+from histoscribe.polygons import read_polygons, unit_kind
 
 
 def geojson(path, polygons, ids):
@@ -161,3 +161,8 @@ def test_damaged_geojson(tmp_path, boxes):
     path.write_text(path.read_text()[:-40])
     with pytest.raises(UserError, match="no readable GeoJSON"):
         read_polygons(path, 1.0, (100, 50))
+
+
+def test_cells_of_two_sections_are_one_kind_whatever_their_size():
+    assert {unit_kind({"unit": "cell", "unit_size_um": size}) for size in (5.4, 6.1)} == {"cell"}
+    assert unit_kind({"unit": "bin", "unit_size_um": 8}) == "bin of 8 um"

@@ -11,7 +11,7 @@ import filter_units
 import plot_nuclei
 import plot_quality
 from histoscribe.figures.nuclei_overlay import choose_windows, overlay_table
-from histoscribe.figures.quality import QUANTITIES
+from histoscribe.figures.quality import QUANTITIES, quality_table
 from histoscribe.filtering import add_quality
 from histoscribe.image import Slide, write_rescaled
 from histoscribe.provenance import RECORD_KEY, record
@@ -97,6 +97,18 @@ def test_histograms_hold_every_unit(quality):
                 and not np.isclose(values, high, rtol=1e-3).any()
             ):
                 assert ((values >= low) & (values < high)).sum() == count
+
+
+def test_kept_molecules_are_a_share_of_the_transcripts():
+    left = {"transcripts_decoded": 900, "transcripts_under_tissue": 800}
+    left |= {"transcripts_assigned": 400, "all": 10, "umi_kept": 200}
+    account = pd.DataFrame({"stage": "counting", "rule": left.keys(), "left": left.values()})
+    account.loc[account["rule"] == "all", "stage"] = "filter"
+    table = quality_table(account, pd.DataFrame(index=range(10)), [])
+    share = table[table["panel"] == "steps"].set_index("label")["share"]
+    assert share.to_dict() == {
+        "transcripts_under_tissue": 1, "transcripts_assigned": 0.5, "umi_kept": 0.25
+    }  # fmt: skip
 
 
 def test_an_image_alone_has_areas_only(tmp_path, repository):

@@ -14,7 +14,7 @@ RIDGE = {"alphas": [1, 100], "n_folds": 3, "block_um": 100}
 SETTINGS = TrainingSettings(["local", "global"], "median", 40.0, 100.0, 0.2)
 
 
-def section(name, seed, validates=False, encoder="morphology"):
+def section(name, seed, validates=False, encoder="morphology", **identity):
     rng = np.random.default_rng(seed)
     n = 500
     index = [f"{name}-{i}" for i in range(n)]
@@ -31,7 +31,7 @@ def section(name, seed, validates=False, encoder="morphology"):
     features = ad.AnnData(obs=pd.DataFrame(index=[index[i] for i in shuffled]))
     features.obsm["local"] = local[shuffled]
     features.obsm["global"] = rng.normal(size=(n, 2)).astype(np.float32)
-    features.uns[RECORD_KEY] = record(encoder={"kind": encoder})
+    features.uns[RECORD_KEY] = record(encoder={"kind": encoder, **identity})
     return SectionData(name, units, features, validates)
 
 
@@ -58,6 +58,21 @@ def test_features_of_another_encoder():
     other = section("c", 2, encoder="hipt")
     with pytest.raises(UserError, match=r"another encoder \(kind: hipt\)"):
         predict(bundle, other.features, list(other.units.obs_names), "c")
+
+
+def test_features_of_another_stain_are_named_in_short():
+    sections = [section(name, 0, stain={"mean": [0.5] * 1000}) for name in "ab"]
+    sections.append(section("c", 1, stain={"mean": [0.25] * 1000}))
+    with pytest.raises(UserError, match=r"features of c.*\(stain: .*stain\.method") as raised:
+        train(sections, GENES, "mean", {}, SETTINGS, 0, 1)
+    assert "kind" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_an_encoder_of_before_there_was_stain_has_none():
+    bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1)
+    new = section("b", 1, stain=None)
+    assert predict(bundle, new.features, list(new.units.obs_names), "b").expression.shape[1] == 3
 
 
 def test_missing_genes_and_features_are_named():

@@ -141,6 +141,13 @@ def test_bad_alignments(outs, slide, matrix, message):
         ingest(outs, slide)
 
 
+def test_several_alignments_are_named(outs):
+    align(outs)
+    np.savetxt(outs / "s_if_imagealignment.csv", TURNED, delimiter=",")
+    with pytest.raises(UserError, match=r"s_he_imagealignment\.csv, s_if_imagealignment\.csv"):
+        measured_files("xenium", outs, "nucleus", 8)
+
+
 def test_transcripts_outside_the_image(outs, slide):
     with pytest.raises(UserError, match=r"% of the transcripts inside the image of 80 x 60 um"):
         ingest(outs, slide, 0.2)

@@ -1,8 +1,10 @@
 """A Xenium folder with its H&E through the rules: outlines, molecules, figures."""
 
 import json
+import shutil
 
 import anndata as ad
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,3 +63,29 @@ def test_xenium_from_folder_to_figures(new_workplace):
     assert steps["transcripts_in_nuclei"] == pytest.approx(5 / 6, abs=1e-4)
     assert steps["umi_kept"] == pytest.approx(5 / 6, abs=1e-4)
     assert (results / "figures/nuclei/x.png").is_file()
+
+
+def test_cells_are_given_or_grown_from_given_nuclei(new_workplace):
+    """Section `both` has cells of its own, `nuclei` has none; nothing is segmented anew."""
+    workplace = new_workplace("xenium_cells")
+    rows = ""
+    for sample in ("both", "nuclei"):
+        outs = workplace.folder / sample
+        write_xenium(outs)
+        write_tiff(outs / "he.tif", tissue_image(520, 720), 0.5)
+        rows += f"{sample}\td\txenium\t{sample}\t{sample}/he.tif\t\tcell\tnone\n"
+    both = workplace.folder / "both"
+    shutil.copy(both / "nucleus_boundaries.parquet", both / "cell_boundaries.parquet")
+    (workplace.folder / "samples.tsv").write_text(
+        "sample\tdonor\tplatform\tpath\timage\tum_per_px\tunit\tsplit\n" + rows
+    )
+    config = workplace.write_config("cells", run="cells", samples="samples.tsv")
+    sections = "results/cells/sections"
+    targets = [f"{sections}/{sample}/cells.parquet" for sample in ("both", "nuclei")]
+    words = workplace.run(*targets, "--configfile", config)
+    assert "rule segment_nuclei" not in words
+    given, grown = (gpd.read_parquet(workplace.folder / target) for target in targets)
+    np.testing.assert_allclose(given["area_um2"], 100)
+    np.testing.assert_allclose(grown["nucleus_area_um2"], 100)
+    # Grown by 4 um: the nucleus, four sides and the corners' quarter discs.
+    np.testing.assert_allclose(grown["area_um2"], 100 + 4 * 40 + np.pi * 16, rtol=0.01)

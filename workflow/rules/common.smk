@@ -68,18 +68,32 @@ def section_params(wildcards):
 
 
 def given_polygons(section):
-    """Outlines that need no segmentation: the sheet's, or those of the platform's software."""
+    """Outlines that need no segmentation, by name: the sheet's, or the platform's own software's.
+
+    Cells that are not given are grown from nuclei, so the platform's nuclei serve there too.
+    """
     if section.unit not in OUTLINED:
-        return None
+        return {}
     if section.polygons is not None:
-        return section.polygons
+        return {OUTLINED[section.unit]: section.polygons}
     if not config["segmentation"]["platform_nuclei"] or section.path is None:
-        return None
-    own = own_nuclei(section.platform, section.path, section.unit)
-    if own is None or RETRIEVED in own.parents:
-        return None
-    will_be_made = section.unit == "nucleus" and is_made_by_a_rule(own, config)  # simulated
-    return own if own.is_file() or will_be_made else None
+        return {}
+    for unit in dict.fromkeys([section.unit, "nucleus"]):
+        own = own_nuclei(section.platform, section.path, unit)
+        if own is None or RETRIEVED in own.parents:
+            continue
+        will_be_made = unit == "nucleus" and is_made_by_a_rule(own, config)  # simulated
+        if own.is_file() or will_be_made:
+            return {OUTLINED[unit]: own}
+    return {}
+
+
+GIVEN = {(s, o): p for s, x in RUN.sections.items() for o, p in given_polygons(x).items()}
+
+
+def without_given(outlines):
+    """Samples, as a pattern, whose nuclei or cells (`outlines`) no file gives."""
+    return "|".join(re.escape(s) for s in RUN.sections if (s, outlines) not in GIVEN) or "none"
 
 
 def nuclei_input(wildcards):
@@ -133,6 +147,16 @@ def segmenter_folder(wildcards):
     name = config["segmentation"]["segmenter"]
     folder = config["segmentation"]["segmenters"][name]["folder"]
     return folder or f"resources/retrieved/segmenters/{name}"
+
+
+def segmenter_files(folder):
+    """What a StarDist model is made of: its files, or the folder where it is retrieved whole.
+
+    The time of a folder does not change when weights in it are overwritten.
+    """
+    if RETRIEVED in Path(folder).parents:
+        return folder
+    return [f"{folder}/{name}" for name in ("config.json", "thresholds.json", "weights_best.h5")]
 
 
 def segmentation_settings():

@@ -4,15 +4,13 @@ in:  polygons, or <results>/sections/{sample}/image.ome.tif and tissue.parquet
 out: <results>/sections/{sample}/nuclei.parquet, or cells.parquet where the unit is cell (um)
 """
 
-GIVEN = {s: p for s, x in RUN.sections.items() if (p := given_polygons(x)) is not None}
-
 
 rule import_nuclei:
     """Bring given nuclei, or cells, into um."""
     input:
         files=measured_inputs,
         image=image_file,
-        polygons=lambda wildcards: source_file(GIVEN[wildcards.sample]),
+        polygons=lambda wildcards: source_file(GIVEN[wildcards.sample, wildcards.outlines]),
     output:
         nuclei="<results>/sections/{sample}/{outlines}.parquet",
         repairs="<results>/sections/{sample}/{outlines}.repairs.tsv",
@@ -21,7 +19,8 @@ rule import_nuclei:
     benchmark:
         "<benchmarks>/import_nuclei/{sample}.{outlines}.tsv"
     wildcard_constraints:
-        sample="|".join(map(re.escape, GIVEN)) or "none",
+        # Each sample with those outlines alone that are given of it.
+        sample="|".join(rf"{re.escape(s)}(?=/{o}\.)" for s, o in GIVEN) or "none",
     conda:
         "../../envs/sections.yaml"
     threads: 1
@@ -30,7 +29,7 @@ rule import_nuclei:
         runtime=30,
     params:
         section=section_params,
-        polygons=lambda wildcards: str(GIVEN[wildcards.sample]),
+        polygons=lambda wildcards: str(GIVEN[wildcards.sample, wildcards.outlines]),
         code=code_digest("polygons", "readers", "image", "units.py"),
     script:
         "../../scripts/import_nuclei.py"
@@ -41,7 +40,7 @@ rule segment_nuclei:
     input:
         image="<results>/sections/{sample}/image.ome.tif",
         tissue="<results>/sections/{sample}/tissue.parquet",
-        model=segmenter_folder,
+        model=lambda wildcards: segmenter_files(segmenter_folder(wildcards)),
     output:
         temp("<results>/sections/{sample}/segmented/{scatteritem}.parquet"),
     log:
@@ -56,6 +55,7 @@ rule segment_nuclei:
         runtime=240,
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
+        model=segmenter_folder,
         settings=segmentation_settings(),
         code=code_digest("nuclei", "image"),
     script:
@@ -75,7 +75,7 @@ rule stitch_nuclei:
     benchmark:
         "<benchmarks>/stitch_nuclei/{sample}.tsv"
     wildcard_constraints:
-        sample="|".join(re.escape(s) for s in RUN.sections if s not in GIVEN) or "none",
+        sample=without_given("nuclei"),
     conda:
         "../../envs/nuclei.yaml"
     threads: 1
@@ -100,7 +100,7 @@ rule expand_nuclei:
     benchmark:
         "<benchmarks>/expand_nuclei/{sample}.tsv"
     wildcard_constraints:
-        sample="|".join(re.escape(s) for s in RUN.sections if s not in GIVEN) or "none",
+        sample=without_given("cells"),
     conda:
         "../../envs/sections.yaml"
     threads: 1
@@ -109,6 +109,6 @@ rule expand_nuclei:
         runtime=60,
     params:
         expand_um=lookup(dpath="units/expand_um", within=config),
-        code=code_digest("expansion.py"),
+        code=code_digest("expansion.py", "polygons"),
     script:
         "../../scripts/expand_nuclei.py"

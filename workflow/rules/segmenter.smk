@@ -34,7 +34,11 @@ rule train_segmenter:
 rule evaluate_segmenter:
     """Score a segmenter on images it was not trained on, by StarDist's own matching."""
     input:
-        model=SEGMENTER["scored"] or "<results>/segmenter/model",
+        model=(
+            segmenter_files(SEGMENTER["scored"])
+            if SEGMENTER["scored"]
+            else "<results>/segmenter/model"
+        ),
         simulated=lambda wildcards: expand(
             "<results>/simulated/{name}/image.tif", name=SEGMENTER["test_simulated"]
         ),
@@ -52,6 +56,7 @@ rule evaluate_segmenter:
         mem_mb=4000,
         runtime=60,
     params:
+        model=lambda wildcards, input: SEGMENTER["scored"] or input.model,
         folders={
             name: (str(data_folder(config) / name), um_per_px)
             for name, um_per_px in SEGMENTER["test_folders"].items()

@@ -124,7 +124,7 @@ def require_same_encoder(found: dict, expected: dict, where: str) -> None:
         problem(
             where,
             f"features of another encoder ({words[0]})",
-            f"{words[1]}, as the model was trained with",
+            f"{words[1]}, as those the model learns or has learnt from",
             remedy,
         )
     )

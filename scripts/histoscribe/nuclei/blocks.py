@@ -97,7 +97,8 @@ def value_range(
     """The two percentiles of the tissue's values, all channels together: one pair for a slide.
 
     Read from up to 64 patches of 256 px of the network, spread evenly over those that touch
-    `tissue`, and there from every other pixel in tissue. Raises UserError for an image of one colour.
+    `tissue`, and there from every other pixel in tissue. Raises UserError for an image of one
+    colour.
     """
     scale = settings.um_per_px / um_per_px
     width, height = size_for_network(slide, um_per_px, settings)
