@@ -25,8 +25,8 @@ def main(
     um_per_px = full_um_per_px(slide, platform, files, sheet_um_per_px, sample)
     if working_um_per_px < um_per_px / 1.5:
         log.warning(
-            "%s: the image has %.3g um/px, coarser than the working resolution of %.3g; what it "
-            "does not show (nuclei) may be missed",
+            "%s: the image has %.3g um/px and is upsampled to the working resolution of %.3g; what "
+            "it does not show stays unseen, and nuclei may be missed",
             sample, um_per_px, working_um_per_px,
         )  # fmt: skip
     with written_whole(output) as partial:

@@ -13,15 +13,16 @@ from histoscribe.storage import written_whole
 
 
 def main(parts: list[Path], tissue: Path, image: Path, um_per_px: float, output: Path) -> None:
-    nuclei = stitch_nuclei([gpd.read_parquet(part) for part in parts], gpd.read_parquet(tissue))
+    pieces = gpd.read_parquet(tissue)
+    nuclei = stitch_nuclei([gpd.read_parquet(part) for part in parts], pieces)
     if nuclei.empty:
         raise UserError(
             problem(
                 str(image),
-                "not one nucleus in the tissue",
-                "nuclei",
-                "Check the resolution of the image (um_per_px), the segmenter and its "
-                "probability_threshold.",
+                f"no nucleus on {pieces.area.sum() / 1e6:.3g} mm2 of tissue",
+                "nuclei that segmentation.segmenter finds",
+                "Check that segmenter's um_per_px and probability_threshold, and the resolution of "
+                "the image (um_per_px in the sample sheet); or choose another segmenter.",
             )
         )
     slide = open_slide(image)

@@ -65,4 +65,6 @@ def build_segmenter(folder: Path, pooled_share: float, channels: int = 3) -> Pat
         bias[: np.size(biases.get(name, 0.0))] = biases.get(name, 0.0)
         layer.set_weights([kernel, bias])
     network.keras_model.save_weights(str(folder / "tiny" / "weights_best.h5"))
+    # StarDist's own defaults, said aloud as a trained model does.
+    (folder / "tiny" / "thresholds.json").write_text('{"prob": 0.5, "nms": 0.4}')
     return folder / "tiny"

@@ -112,7 +112,8 @@ def check_alignment(
     """Compare what the image shows, read by `density`, with where the molecules are.
 
     `size_um` (width, height) is the image's, `finest_um` its pixel; `xy_um` (n, 2) and `umi` (n,)
-    are bins of edge `unit_um`, or single molecules where that is None.
+    are bins of edge `unit_um`, or molecules, single or summed where they lie close, where that is
+    None.
     """
     if unit_um is not None and unit_um > settings.max_unit_um:
         reason = f"units of {unit_um:g} um are too coarse to show nuclei"

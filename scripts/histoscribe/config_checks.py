@@ -41,6 +41,16 @@ def config_problems(config: dict) -> list[str]:
             )
         )
     problems += _segmenter_problems(config["segmentation"])
+    tissue = config["tissue"]
+    if tissue["min_saturation"] > tissue["max_saturation"]:
+        problems.append(
+            problem(
+                "config, tissue/min_saturation",
+                f"{tissue['min_saturation']:g}, above max_saturation {tissue['max_saturation']:g}",
+                "at most tissue.max_saturation",
+                "Lower it or raise the other.",
+            )
+        )
     if config["bundle"] is not None and not Path(config["bundle"]).is_file():
         problems.append(
             problem("config, bundle", config["bundle"], "a model.safetensors", "Correct the path.")
@@ -93,7 +103,9 @@ def _segmenter_problems(segmentation: dict) -> list[str]:
                 "Give the folder of your StarDist model.",
             )
         ]
-    missing = [file for file in MODEL_FILES if folder and not (Path(folder) / file).is_file()]
+    if folder is None:
+        return []
+    missing = [file for file in MODEL_FILES if not (Path(folder) / file).is_file()]
     if missing:
         return [
             problem(

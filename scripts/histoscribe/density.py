@@ -5,6 +5,7 @@ image's top-left corner. Maps hold fine structure only: what varies over more th
 such as the outline of the tissue, is taken out, so that it decides nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import ndimage
 
@@ -26,8 +28,9 @@ CLEAR_OD = 0.12  # mean optical density, smoothed, below which a place is glass
 CLOSED_UM = 25.0  # lumens and gaps up to about this size count as tissue
 OUTLIER_SD = 3.0
 VALUES_AT_ONCE = 20_000_000
-SQUARE_UM = 2.0
-AXIS_ORIGIN = 1 << 30  # keeps the numbers of squares left of the image above zero
+SQUARE_UM = 2.0  # molecules are summed over squares of this edge
+SHEET = 1024  # squares along the edge of what is counted in one array
+MOLECULES_AT_ONCE = 2_000_000
 NUCLEUS_UM = 2.0  # standard deviation of the blob that a nucleus is drawn as
 
 
@@ -162,8 +165,8 @@ def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None
     """Positions (n, 2) in um, counts (n,) and the edge of a unit of a measured section.
 
     From `measured.h5ad`, whose matrix is never whole in memory, or from `transcripts.parquet`,
-    where molecules are summed over squares of 2 um, piece by piece, and the edge is None. Raises
-    UserError where it is damaged.
+    whose molecules are summed over squares of 2 um; the edge is None then, as a square without a
+    molecule was measured too. Raises UserError where it is damaged.
     """
     try:
         if measured.suffix == ".parquet":
@@ -172,7 +175,7 @@ def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None
             facts = recall({RECORD_KEY: ad.io.read_elem(file["uns"][RECORD_KEY])})
             umi = _row_sums(file["X/data"], file["X/indptr"][:])
             return file["obsm/spatial"][:], umi, facts["unit_size_um"]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, pa.ArrowException) as error:
         found = f"an unreadable file ({error})"
         raise UserError(
             problem(str(measured), found, "a measured section", "Delete it.")
@@ -180,16 +183,27 @@ def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None
 
 
 def _squares_of_molecules(transcripts: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (n, 2) in um of the squares that hold molecules, and how many each holds."""
-    sums = pd.Series(dtype=np.int64)
-    for batch in pq.ParquetFile(transcripts).iter_batches(VALUES_AT_ONCE, columns=["x_um", "y_um"]):
-        at = np.floor(np.column_stack([batch["x_um"], batch["y_um"]]) / SQUARE_UM).astype(np.int64)
-        at += AXIS_ORIGIN
-        square, count = np.unique((at[:, 1] << 32) + at[:, 0], return_counts=True)
-        sums = sums.add(pd.Series(count, index=square), fill_value=0)
-    square = sums.index.to_numpy(dtype=np.int64)
-    at = np.column_stack([square & 0xFFFFFFFF, square >> 32]) - AXIS_ORIGIN
-    return (at + 0.5) * SQUARE_UM, sums.to_numpy(dtype=np.float32)
+    """Centres (n, 2) in um of the squares that hold molecules, and how many each holds (n,).
+
+    Read batch by batch: memory grows with the area, not with the molecules.
+    """
+    sheets = defaultdict(lambda: np.zeros(SHEET**2, dtype=np.uint32))
+    # Buffered in advance, the whole file would stay in memory.
+    file = pq.ParquetFile(transcripts, pre_buffer=False)
+    for batch in file.iter_batches(MOLECULES_AT_ONCE, columns=["x_um", "y_um"]):
+        xy_um = np.column_stack([batch["x_um"], batch["y_um"]])
+        sheet, at = np.divmod(np.floor(xy_um / SQUARE_UM).astype(np.int64), SHEET)
+        place = at[:, 1] * SHEET + at[:, 0]
+        for corner, rows in pd.DataFrame(sheet).groupby([0, 1]).indices.items():
+            count = np.bincount(place[rows], minlength=SHEET**2)
+            sheets[corner] += count.astype(np.uint32)
+    centres, counts = [np.empty((0, 2), dtype=np.float32)], [np.empty(0, dtype=np.float32)]
+    for corner, sums in sorted(sheets.items()):
+        place = np.flatnonzero(sums)
+        at = np.column_stack([place % SHEET, place // SHEET]) + np.multiply(corner, SHEET)
+        centres.append(((at + 0.5) * SQUARE_UM).astype(np.float32))
+        counts.append(sums[place].astype(np.float32))
+    return np.concatenate(centres), np.concatenate(counts)
 
 
 def _row_sums(data: h5py.Dataset, indptr: np.ndarray) -> np.ndarray:

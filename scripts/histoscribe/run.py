@@ -215,9 +215,9 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
         problems.append(
             problem(
                 where,
-                "split none for bins of an image where nothing was measured",
-                "something to do",
-                "Choose the unit nucleus, or the split predict.",
+                "split none for bins of an image where nothing was measured: nothing to do for it",
+                "unit nucleus or cell, which are segmented, or split predict",
+                "Change the unit or the split.",
             )
         )
     if section.is_measured and section.path is None:

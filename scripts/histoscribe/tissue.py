@@ -95,13 +95,15 @@ def detect_tissue(
     overview = read_window(image, um_per_px, (0.0, 0.0, width_um, height_um), max_px)
     tissue = find_tissue(overview, longest_um / max(overview.shape[:2]), settings)
     if tissue.empty:
+        largest_um2 = _largest_stained_um2(overview, longest_um / max(overview.shape[:2]), settings)
+        found = f"the largest piece that is stained like H&E measures {largest_um2:.3g} um2"
         raise UserError(
             problem(
                 str(image),
-                "no tissue: nothing large enough on the image is stained like H&E",
-                f"at least one piece of {settings.min_area_um2:g} um2",
-                "Check that the image is the H&E of this section; for very pale tissue lower "
-                "tissue.min_saturation, for very small pieces tissue.min_area_um2.",
+                f"no tissue: {found if largest_um2 else 'nothing is stained like H&E'}",
+                f"a piece of at least {settings.min_area_um2:g} um2 (tissue.min_area_um2)",
+                "Check that the image is the H&E of this section; for very small pieces lower "
+                "tissue.min_area_um2, for very pale tissue tissue.min_saturation.",
             )
         )
     return tissue
@@ -116,6 +118,17 @@ def find_tissue(
     there is no tissue.
     """
     settings = settings or TissueSettings()
+    stained, unlike_stain = _stained(overview, um_per_px, settings)
+    mask = _clean(stained, um_per_px, settings)
+    mask &= ~_marks(unlike_stain, um_per_px, settings)
+    mask = _without_small(mask, settings.min_area_um2 / um_per_px**2)
+    return _to_frame(mask, um_per_px)
+
+
+def _stained(
+    overview: np.ndarray, um_per_px: float, settings: TissueSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that are stained like H&E, and those of a hue that H&E does not have."""
     colour = np.moveaxis(overview, -1, 0).astype(np.float32)  # (3, height, width)
     texture = _local_sd(colour[1])
     for plane in colour:
@@ -125,17 +138,20 @@ def find_tissue(
     unlike_stain = _is_unlike_stain(colour, glass)
     judged = saturation[~unlike_stain & (colour.min(axis=0) < PADDING_LEVEL)]
     if judged.size == 0:
-        return _to_frame(np.zeros(saturation.shape, dtype=bool), um_per_px)
+        return np.zeros(saturation.shape, dtype=bool), unlike_stain
     threshold = np.clip(threshold_otsu(judged), settings.min_saturation, settings.max_saturation)
     stained = (saturation > threshold) & (
         (saturation > WASH_MAX_SATURATION) | (texture > WASH_MAX_SD)
     )
     stained |= (saturation > settings.min_saturation / 2) & (texture > FINE_MIN_SD)
-    mask = stained & ~unlike_stain
-    mask = _clean(mask, um_per_px, settings)
-    mask &= ~_marks(unlike_stain, um_per_px, settings)
-    mask = _without_small(mask, settings.min_area_um2 / um_per_px**2)
-    return _to_frame(mask, um_per_px)
+    return stained & ~unlike_stain, unlike_stain
+
+
+def _largest_stained_um2(overview: np.ndarray, um_per_px: float, settings: TissueSettings) -> float:
+    """Area of the largest stained piece as it is, no gap closed: less than any that is kept."""
+    stained, unlike_stain = _stained(overview, um_per_px, settings)
+    pieces, _ = ndimage.label(stained & ~_marks(unlike_stain, um_per_px, settings), np.ones((3, 3)))
+    return float(np.bincount(pieces.ravel())[1:].max(initial=0) * um_per_px**2)
 
 
 def _local_sd(plane: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ def px_to_um(position_px: np.ndarray, um_per_px: float) -> np.ndarray:
 def settle_um_per_px(sources: dict[str, float | None], where: str) -> float:
     """Agree on one resolution (um per pixel) among named sources, the first that speaks wins.
 
+    The first is what the user states, the sample sheet; the others come with the files.
     A later source that differs from it by more than rounding is named in a warning. Raises
     UserError when no source speaks, when two of them differ by more than 2 %, and when one of
     them is no resolution of a section's image.
@@ -58,13 +59,18 @@ def settle_um_per_px(sources: dict[str, float | None], where: str) -> float:
             )
     for (one, value), (other, other_value) in combinations(spoken.items(), 2):
         if abs(other_value / value - 1) > RESOLUTION_TOLERANCE:
+            mend = (
+                "correct or clear um_per_px in the sample sheet."
+                if one == next(iter(sources))
+                else f"where {other} is wrong, correct or remove the resolution there."
+            )
             raise UserError(
                 problem(
                     where,
                     f"{value:.4g} um/px in {one} but {other_value:.4g} um/px in {other}",
                     f"agreement within {RESOLUTION_TOLERANCE:.0%}",
                     "Check that the image is the one given to the platform's software, "
-                    "then correct or clear um_per_px in the sample sheet.",
+                    f"at full resolution; {mend}",
                 )
             )
     (first, um_per_px), *others = spoken.items()

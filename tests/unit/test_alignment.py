@@ -12,8 +12,10 @@ from PIL import Image
 from scipy import ndimage, sparse
 
 from check_alignment import main
+from histoscribe import density
 from histoscribe.alignment import ORIENTATIONS, AlignmentSettings, orient, verdict_of
 from histoscribe.density import read_molecules
+from histoscribe.errors import UserError
 from histoscribe.features.stain import estimate_stain, optical_density
 from histoscribe.image import Slide, write_rescaled
 from histoscribe.provenance import RECORD_KEY, record
@@ -189,3 +191,22 @@ def test_molecules_are_summed_over_squares(tmp_path):
     assert unit_um is None
     found = {tuple(at): n for at, n in zip(centre_um.tolist(), count.tolist(), strict=True)}
     assert found == {(1, 1): 2, (3, 1): 1, (-1, 3): 1, (7, 901): 1}
+
+
+def test_molecules_come_batch_by_batch(tmp_path, monkeypatch):
+    """Over several batches and arrays, left of the image too, none is lost or moved."""
+    monkeypatch.setattr(density, "MOLECULES_AT_ONCE", 700)
+    xy_um = np.random.default_rng(0).normal(0, 3000, (5000, 2)).astype(np.float32).repeat(2, axis=0)
+    path = tmp_path / "transcripts.parquet"
+    pd.DataFrame(xy_um, columns=["x_um", "y_um"]).to_parquet(path)
+    centre_um, count, _ = density.read_molecules(path)
+    expected, n = np.unique(np.floor(xy_um / 2) * 2 + 1, axis=0, return_counts=True)
+    order = np.lexsort(centre_um.T[::-1])
+    np.testing.assert_array_equal(centre_um[order], expected)
+    np.testing.assert_array_equal(count[order], n)
+
+
+def test_a_damaged_transcript_table_is_a_user_error(tmp_path):
+    (tmp_path / "transcripts.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(UserError, match="an unreadable file"):
+        density.read_molecules(tmp_path / "transcripts.parquet")

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from section_files import tissue_image, write_tiff
 
+import rescale_image as entry
 from histoscribe.errors import UserError
-from histoscribe.image import open_slide, read_window, resample_region, write_rescaled
+from histoscribe.image import open_slide, read_window, resample_region, rescale, write_rescaled
 from histoscribe.image.segments import SegmentedSamples
 from histoscribe.image.slide import Slide
 from histoscribe.storage import written_whole
@@ -88,6 +89,36 @@ def test_outside_the_slide_a_rectangle_is_white(scale):
     expected[7 : 7 + rows, 5 : 5 + columns] = 0
     np.testing.assert_array_equal(region, np.repeat(expected[..., None], 3, axis=2))
     assert (resample_region(slide, scale, 400, 0, 3, 3) == 255).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_read_at_a_time_is_bounded_and_changes_nothing(tmp_path, monkeypatch, threads):
+    """Much shrunken images: less is read at a time, in rows as in columns."""
+    slide = Slide(Path("section.tif"), tissue_image(1500, 2100) // 2 + 60, None)
+    largest = []
+
+    def read_region(self, x_px, y_px, width_px, height_px):
+        largest.append((width_px, height_px))
+        return self.pixels[y_px : y_px + height_px, x_px : x_px + width_px]
+
+    monkeypatch.setattr(Slide, "read_region", read_region)
+    monkeypatch.setattr(rescale, "SOURCE_PX", (512, 256))
+    write_rescaled(slide, 0.25, 1.7, tmp_path / "b.ome.tif", threads)
+    margins = 2 * 15 + 7
+    assert (np.array(largest) <= (512 + margins, 256 + margins)).all()
+    whole = resample_region(slide, 6.8, 0, 0, 308, 220).astype(int)
+    blocks = open_slide(tmp_path / "b.ome.tif")
+    assert (blocks.width_px, blocks.height_px) == (308, 220)
+    assert np.abs(tifffile.imread(tmp_path / "b.ome.tif") - whole).max() <= 1
+
+
+@pytest.mark.parametrize(("um_per_px", "is_warned"), [(1.0, True), (0.6, False)])
+def test_a_slide_coarser_than_the_working_resolution_is_said(
+    tmp_path, caplog, um_per_px, is_warned
+):
+    image = write_tiff(tmp_path / "a.tif", tissue_image(60, 80), um_per_px)
+    entry.main(image, "image", {}, None, 0.5, "a", tmp_path / "b.ome.tif")
+    assert ("upsampled to the working resolution of 0.5" in caplog.text) == is_warned
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -13,6 +13,7 @@ import pytest
 import shapely
 from tiny_segmenter import HALF_HEIGHT_PX, HALF_WIDTH_PX, RAYS, build_segmenter, paint
 
+import stitch_nuclei as entry
 from histoscribe.errors import UserError
 from histoscribe.image import Slide
 from histoscribe.nuclei import (
@@ -24,6 +25,7 @@ from histoscribe.nuclei import (
     stitch_nuclei,
     value_range,
 )
+from histoscribe.nuclei.network import _frame
 
 UM_PER_PX = 0.5
 LIKE_TRAINED = {"low_percentile": 0.0, "high_percentile": 100.0, "overlap_threshold": 0.1}
@@ -246,6 +248,32 @@ def test_a_folder_without_weights_is_refused(segmenter: Path, tmp_path: Path) ->
         (tmp_path / name).write_bytes((segmenter / name).read_bytes() if name[0] == "c" else b"{}")
     with pytest.raises(UserError, match="a folder without weights"):
         load_segmenter(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"architectures": ["ViT"]}', "[]", "not json"])
+def test_a_folder_of_another_model_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "weights_best.h5").touch()
+    with pytest.raises(UserError, match=r"found no StarDist model: config\.json"):
+        load_segmenter(tmp_path)
+
+
+def test_outlines_without_area_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    square = [(0, 0), (6, 0), (6, 6), (0, 6)]
+    bow_tie, flat = [(0, 0), (6, 6), (6, 0), (0, 6)], [(0, 0), (6, 0), (3, 0), (1, 0)]
+    outlines = shapely.polygons(np.array([square, bow_tie, flat], dtype=float))
+    with caplog.at_level("INFO"):
+        nuclei = _frame(np.full((3, 2), 3), outlines, np.ones(3), 7, np.ones(3, dtype=bool))
+    assert list(nuclei["area_um2"]) == [36]
+    assert "block 7: 2 of 3 outlines dropped" in caplog.text
+
+
+def test_no_nucleus_on_the_tissue_is_a_user_error(tmp_path: Path) -> None:
+    sighting(50, 50, 0, True, 0.9).to_parquet(tmp_path / "1-of-1.parquet")
+    box_um(1000, 1000, 2000, 3000).to_parquet(tmp_path / "tissue.parquet")
+    paths = [tmp_path / "1-of-1.parquet"], tmp_path / "tissue.parquet", tmp_path / "image.tif"
+    with pytest.raises(UserError, match=r"no nucleus on 2 mm2 of tissue.*probability_threshold"):
+        entry.main(*paths, UM_PER_PX, tmp_path / "nuclei.parquet")
 
 
 def test_the_range_of_a_speck_of_tissue_is_its_own() -> None:

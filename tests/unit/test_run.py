@@ -107,6 +107,7 @@ def test_experiments_with_other_genes_have_their_own_gene_set(config, folder, re
         ([row("a", "d1", "train", um_per_px="0,5")], "um_per_px: found '0,5'"),
         ([row("a", "d1", "train", unit="spot")], "unit spot on platform visium_hd"),
         ([row("a", "d1", "train", platform="image")], "split train on platform image"),
+        ([row("a", "d", "none", platform="image", path="")], "nothing to do for it"),
         ([row("a", "d1", "train", platform="merfish")], "platform: found 'merfish'"),
         ([row("a/../b", "d1", "train")], "letters, digits"),
         ([row("a", "", "train")], "'donor' is a required property"),
@@ -248,6 +249,7 @@ def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
         ({"image": {"um_per_px": 12}}, "at least 192 um"),
         ({"segmentation": {"segmenter": "cellpose"}}, "segmentation/segmenter: found cellpose"),
         ({"units": {"counting": "nearest"}}, "'nearest' is not one of"),
+        ({"tissue": {"min_saturation": 0.2}}, "found 0.2, above max_saturation 0.12"),
         ({"stain": {"method": "vahadane"}}, "'vahadane' is not one of"),
     ],
 )
@@ -280,12 +282,14 @@ def test_encoder_problems(config, folder, repository, encoder, message):
     ("folder_of_model", "message"),
     [
         ("no/model", "segmenters/mine/folder: found no StarDist model at no/model"),
+        (".", "found no StarDist model at .: it lacks thresholds.json, weights_best.h5; expected"),
         (None, "found none, and no published model of this name"),
     ],
 )
 def test_segmenter_problems(config, folder, repository, folder_of_model, message):
     shipped = config["segmentation"]["segmenters"]["histoscribe_he"]
     config["segmentation"]["segmenters"]["mine"] = {**shipped, "folder": folder_of_model}
+    (folder / "config.json").write_text("{}")
     assert load(config, folder, GOOD, repository).samples("test") == ["c"]
     config["segmentation"]["segmenter"] = "mine"
     assert message in problems_of(config, folder, GOOD, repository)

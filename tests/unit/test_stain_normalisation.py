@@ -132,12 +132,12 @@ def test_the_entry_reads_nothing_but_the_training_sections(stains, tmp_path):
         paths.append(tmp_path / f"{number}.json")
         paths[-1].write_text(json.dumps(stain.to_dict()))
     paths[2].write_text("no stain at all")  # the test section
-    entry.main(paths[:2], "histogram", tmp_path / "reference.json")
+    entry.main(paths[:2], None, "histogram", tmp_path / "reference.json")
     reference = read_reference(tmp_path / "reference.json")
     np.testing.assert_array_equal(reference.levels, fit_reference(stains[:2], "histogram").levels)
     assert (reference.method, reference.n_sections) == ("histogram", 2)
     with pytest.raises(UserError, match=r"2\.json: found no readable JSON"):
-        entry.main(paths, "histogram", tmp_path / "reference.json")
+        entry.main(paths, None, "histogram", tmp_path / "reference.json")
 
 
 @pytest.mark.parametrize("method", CHANGING)

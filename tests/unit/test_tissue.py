@@ -1,5 +1,6 @@
 """Tissue is found on painted slides and simulated sections; pen, frames and bare glass are not."""
 
+import re
 from pathlib import Path
 
 import geopandas as gpd
@@ -199,3 +200,16 @@ def test_an_image_without_tissue_is_a_user_error(tmp_path):
     image = write_tiff(tmp_path / "white.tif", np.full((80, 80, 3), 255, dtype=np.uint8), 6.0)
     with pytest.raises(UserError, match=r"white\.tif: found no tissue"):
         entry.main(image, 6.0, TissueSettings(), tmp_path / "tissue.parquet")
+
+
+def test_pieces_that_are_too_small_are_measured(tmp_path):
+    glass = np.full((200, 200, 3), 243, dtype=np.uint8)
+    glass[40:60, 50:65] = (190, 90, 150)
+    image = write_tiff(tmp_path / "speck.tif", glass, 6.0)
+    settings = TissueSettings(min_area_um2=50_000.0)
+    with pytest.raises(UserError, match=r"50000 um2 \(tissue.min_area_um2\)") as caught:
+        entry.main(image, 6.0, settings, tmp_path / "tissue.parquet")
+    largest_um2 = float(re.search(r"like H&E measures (\S+) um2", str(caught.value))[1])
+    assert 20 * 15 * 36 <= largest_um2 < 22 * 17 * 36 * 1.1
+    small = TissueSettings(min_area_um2=0.9 * largest_um2)
+    entry.main(image, 6.0, small, tmp_path / "tissue.parquet")

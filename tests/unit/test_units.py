@@ -61,3 +61,12 @@ def test_pixels_must_be_square():
 def test_silence_is_an_error():
     with pytest.raises(UserError, match="no resolution"):
         settle_um_per_px({"the sheet": None}, "sample a")
+
+
+def test_a_conflict_without_the_sheet_blames_no_cell_of_it():
+    sources = {"the sheet": None, "the platform": 0.25, "the image": 0.5}
+    with pytest.raises(UserError, match=r"where the image is wrong, correct .* there") as caught:
+        settle_um_per_px(sources, "sample a")
+    assert "sample sheet" not in str(caught.value)
+    with pytest.raises(UserError, match="clear um_per_px in the sample sheet"):
+        settle_um_per_px({**sources, "the sheet": 0.25}, "sample a")

@@ -140,7 +140,8 @@ def test_units_are_accounted_for(workplace):
     table = pd.read_csv(workplace.results / "sections/section-1/units.accounting.tsv", sep="\t")
     units = ad.read_h5ad(workplace.results / "sections/section-1/units.h5ad")
     left = table.set_index("rule")["left"]
-    assert left.iloc[-1] == units.n_obs
+    assert left[table["stage"].to_numpy() == "filter"].iloc[-1] == units.n_obs
+    assert left["umi_kept"] == units.X.sum() <= left["umi_assigned"] <= left["umi_in_nuclei"]
     assert left["all"] - table["removed"].sum() == units.n_obs
     assert left["umi_assigned"] < left["umi_under_tissue"]
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,8 +21,8 @@ from PIL import Image
 from histoscribe.image.slide import WHITE, Slide
 
 TILE_PX = 512
-BLOCK_PX = 2048  # width of what is resampled at a time, less where it shrinks much
-SOURCE_PX = 8192  # width of the slide that is read for it at most
+BLOCK_PX = 2048  # width of what is resampled at a time
+SOURCE_PX = (8192, 2048)  # width and height of the slide that are read for it, margins aside
 ENCODING_BYTES = 32 * 2**20  # of tiles that wait to be compressed
 COVERED = 1e-6  # of a pixel may be missing where the slide ends
 
@@ -98,15 +98,19 @@ def _bands(
     slide: Slide, scale: float, width: int, height: int, pool: ThreadPoolExecutor
 ) -> Iterator[np.ndarray]:
     """The rescaled image from top to bottom, `TILE_PX` rows at a time."""
-    block_px = max(min(BLOCK_PX, int(SOURCE_PX / scale)), 64)
-    lefts = range(0, width, block_px)
-    for y in range(0, height, TILE_PX):
-        rows = min(TILE_PX, height - y)
+    across = max(min(BLOCK_PX, int(SOURCE_PX[0] / scale)), 1)
+    down = max(min(TILE_PX, int(SOURCE_PX[1] / scale)), 1)
+    for top in range(0, height, TILE_PX):
+        band = np.empty((min(TILE_PX, height - top), width, 3), dtype=np.uint8)
+        corners = product(range(0, len(band), down), range(0, width, across))
 
-        def block(x: int, y: int = y, rows: int = rows) -> np.ndarray:
-            return resample_region(slide, scale, x, y, min(block_px, width - x), rows)
+        def fill(corner: tuple[int, int], band: np.ndarray = band, top: int = top) -> None:
+            y, x = corner
+            part = band[y : y + down, x : x + across]
+            part[:] = resample_region(slide, scale, x, top + y, part.shape[1], len(part))
 
-        yield np.concatenate(list(pool.map(block, lefts)), axis=1)
+        list(pool.map(fill, corners))
+        yield band
 
 
 def _spooled(bands: Iterator[np.ndarray], scratch: list[BinaryIO]) -> Iterator[np.ndarray]:

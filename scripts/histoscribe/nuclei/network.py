@@ -1,5 +1,6 @@
 """A StarDist network and what it finds in blocks."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -19,6 +20,7 @@ MAX_NETWORK_PX = 1664
 # different sides of the seam would else be lost.
 SEAM_PX = 8
 
+MODEL = "the folder of a StarDist model (config.json, weights_best.h5, thresholds.json)"
 REMEDY = (
     "Run the rule retrieve_segmenter where there is a network, then give its folder; or use the "
     "segmenter 'histoscribe_he', which needs no download; or give polygons that you already have "
@@ -44,16 +46,8 @@ def load_segmenter(model: Path | str, threads: int = 1) -> object:
         log.debug("TensorFlow was started before; its number of threads stays")
     folder = Path(model)
     where = f"segmenter '{model}'"
-    # Without weights StarDist would go on with random ones.
-    if folder.is_dir() and not list(folder.glob("*.h5")):
-        raise UserError(
-            problem(
-                where,
-                "a folder without weights",
-                "the folder of a StarDist model (config.json, weights_best.h5, thresholds.json)",
-                REMEDY,
-            )
-        )
+    if folder.is_dir() and (fault := _fault(folder)):
+        raise UserError(problem(where, fault, MODEL, REMEDY))
     try:
         if folder.is_dir():
             network = StarDist2D(None, name=folder.name, basedir=str(folder.parent))
@@ -64,7 +58,7 @@ def load_segmenter(model: Path | str, threads: int = 1) -> object:
             problem(
                 where,
                 f"a model that does not load ({str(error).splitlines()[0][:200] or error!r})",
-                "the folder of a StarDist model (config.json, weights_best.h5, thresholds.json)",
+                MODEL,
                 REMEDY,
             )
         ) from error
@@ -87,6 +81,18 @@ def load_segmenter(model: Path | str, threads: int = 1) -> object:
             )
         )
     return network
+
+
+def _fault(folder: Path) -> str:
+    """Why a folder holds no StarDist model; "" where it seems to hold one."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        return f"no StarDist model: config.json can't be read ({error})"
+    if not isinstance(config, dict) or "n_rays" not in config:
+        return "no StarDist model: config.json states no n_rays"
+    # Without weights StarDist would go on with random ones.
+    return "" if any(folder.glob("*.h5")) else "a folder without weights"
 
 
 def segment_blocks(
@@ -168,7 +174,13 @@ def _frame(
     )
     names = [f"{y:06d}-{x:06d}" for x, y in centres.tolist()]
     frame.index = pd.Index(names, name=INDEX_NAME, dtype=object)
-    return frame[(frame["area_um2"] > 0) & frame.geometry.is_valid]
+    is_sound = (frame["area_um2"] > 0) & frame.geometry.is_valid
+    if not is_sound.all():
+        log.info(
+            "block %d: %d of %d outlines dropped, which have no area or cross themselves",
+            block, (~is_sound).sum(), len(frame),
+        )  # fmt: skip
+    return frame[is_sound]
 
 
 def _joined(frames: list[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
