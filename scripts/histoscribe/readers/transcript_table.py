@@ -45,7 +45,7 @@ class TranscriptTable:
     def pieces(self) -> Iterator[Piece]:
         """Positions (n, 2) in um and gene codes (n,), piece by piece."""
         genes = pa.array(self.genes, pa.string())
-        for batch in pq.ParquetFile(self.path).iter_batches(ROWS_AT_ONCE):
+        for batch in pq.ParquetFile(self.path, pre_buffer=False).iter_batches(ROWS_AT_ONCE):
             gene = batch.column("gene")
             code = pc.index_in(gene.dictionary.cast(pa.string()), value_set=genes).to_numpy(False)
             points = np.column_stack([batch.column("x_um"), batch.column("y_um")])

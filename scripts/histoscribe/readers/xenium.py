@@ -114,7 +114,7 @@ def read_transcripts(
 def _batches(path: Path) -> Iterator[pa.Table]:
     """The table's wanted columns, piece by piece, names as text (bytes in old tables)."""
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)
         absent = [column for column in COLUMNS if column not in file.schema_arrow.names]
         if absent:
             raise UserError(
