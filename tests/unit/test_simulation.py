@@ -175,6 +175,18 @@ def test_nuclei_lie_in_tissue_and_apart(section: SimulatedSection, label: np.nda
     assert (drawn / section.truth.obs["area_um2"]).min() > 0.8
 
 
+def test_nuclei_are_painted_where_they_lie(section: SimulatedSection, label: np.ndarray) -> None:
+    """The stain at the outlines' last pixels is alike on opposite sides."""
+    stained = 255 - section.image[..., 0].astype(float)
+    inside = label > 0
+    contrast = stained[inside].mean() - stained[~inside].mean()
+    for axis in (0, 1):
+        one, other = (
+            stained[inside & (np.roll(label, step, axis) == 0)].mean() for step in (1, -1)
+        )
+        assert abs(one - other) < 0.03 * contrast
+
+
 def test_many_types_and_all_domains(section: SimulatedSection) -> None:
     assert section.truth.n_obs > 200
     assert section.truth.obs["cell_type"].nunique() >= 10

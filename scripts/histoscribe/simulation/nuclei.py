@@ -292,8 +292,8 @@ class CellMaps:
     Attributes:
         nucleus: 1 + index of the nucleus a pixel lies in, 0 outside, int32.
         owner: 1 + index of the cell whose nucleus or cytoplasm holds the pixel, 0 for none, int32.
-        inside_um: depth inside the nucleus, 0 outside.
-        outside_um: distance to the nearest nucleus, 0 inside.
+        inside_um: distance of the pixel's centre to the edge of its nucleus, 0 outside.
+        outside_um: distance of the pixel's centre to that of the nearest nucleus' pixel, 0 inside.
     """
 
     nucleus: np.ndarray
@@ -312,11 +312,7 @@ def map_cells(nuclei: Nuclei, layout: Layout, zone_group: np.ndarray) -> CellMap
     for index, outline in enumerate(nuclei.polygon_um / um - 0.5):
         rows, columns = fill_polygon(outline[:, 1], outline[:, 0], shape=nucleus.shape)
         nucleus[rows, columns] = index + 1
-    # Touching nuclei are parted by a pixel so that depth is measured within each.
-    seam = (nucleus != np.roll(nucleus, 1, 0)) | (nucleus != np.roll(nucleus, 1, 1))
-    inside = ndimage.distance_transform_edt((nucleus > 0) & ~seam).astype(np.float32) * np.float32(
-        um
-    )
+    inside = _depth_px(nucleus) * np.float32(um)
     outside, nearest = ndimage.distance_transform_edt(nucleus == 0, return_indices=True)
     outside = outside.astype(np.float32) * np.float32(um)
     owner = nucleus[nearest[0], nearest[1]]
@@ -333,3 +329,20 @@ def map_cells(nuclei: Nuclei, layout: Layout, zone_group: np.ndarray) -> CellMap
         )
         owner = np.where((nucleus == 0) & outsider, 0, owner)
     return CellMaps(nucleus, owner, inside, outside)
+
+
+def _depth_px(nucleus: np.ndarray) -> np.ndarray:
+    """Distance of each pixel's centre to the edge of the nucleus it lies in, float32.
+
+    The outermost pixels of a nucleus, on all of its sides, touching another or not, are half a
+    pixel deep.
+    """
+    outermost = np.zeros(nucleus.shape, dtype=bool)
+    for axis in (0, 1):
+        ahead = np.moveaxis(nucleus, axis, 0)
+        differs = ahead[1:] != ahead[:-1]
+        rim = np.moveaxis(outermost, axis, 0)
+        rim[1:] |= differs
+        rim[:-1] |= differs
+    depth = ndimage.distance_transform_edt((nucleus > 0) & ~outermost).astype(np.float32)
+    return np.where(nucleus > 0, depth + np.float32(0.5), np.float32(0))
