@@ -14,8 +14,8 @@ from histoscribe.alignment import (
     without_nuclear_stain,
 )
 from histoscribe.density import (
-    nuclear_density,
     nuclear_detail,
+    nuclei_density,
     read_molecules,
     stain_density,
     tissue_tiles,
@@ -36,20 +36,20 @@ def main(
     output: Path,
 ) -> None:
     limits = AlignmentSettings(**settings)
-    xy_um, umi, unit_um = read_molecules(measured)
-    slide = open_slide(image)
-    size_um = (slide.width_px * working_um_per_px, slide.height_px * working_um_per_px)
-    stain = estimate_stain(slide, working_um_per_px)
-    densities = {"image": (stain_density(image, working_um_per_px, stain), working_um_per_px)}
+    molecules = read_molecules(measured)
+    stain = estimate_stain(open_slide(image), working_um_per_px)
+    densities = {"image": stain_density(image, working_um_per_px, stain)}
     if nuclei:
         outlines = gpd.read_parquet(nuclei)
         centre_um = shapely.get_coordinates(shapely.centroid(np.asarray(outlines.geometry)))
-        densities["nuclei"] = (nuclear_density(centre_um, outlines["area_um2"].to_numpy()), 0.0)
+        densities["nuclei"] = nuclei_density(
+            centre_um, outlines["area_um2"].to_numpy(), densities["image"].size_um
+        )
     reports = {
-        compared: check_alignment(density, size_um, finest_um, xy_um, umi, unit_um, limits)
-        for compared, (density, finest_um) in densities.items()
+        compared: check_alignment(density, molecules, limits)
+        for compared, density in densities.items()
     }
-    tiles = tissue_tiles(image, working_um_per_px, xy_um)
+    tiles = tissue_tiles(image, working_um_per_px, molecules.xy_um)
     detail = nuclear_detail(tiles, working_um_per_px, stain.white)
     reports["image"] = without_nuclear_stain(reports["image"], detail, limits)
     for compared, report in reports.items():

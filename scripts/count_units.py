@@ -17,14 +17,13 @@ from histoscribe.filtering import add_quality
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, recall, record
-from histoscribe.readers import full_um_per_px
+from histoscribe.readers import open_section
 from histoscribe.readers.transcript_table import open_transcripts
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
 def main(
-    full_image: Path,
-    sheet_um_per_px: float | None,
+    section: dict,
     image: Path,
     measured: Path | None,
     transcripts: Path | None,
@@ -51,7 +50,7 @@ def main(
             facts = recall(units.uns)
             accounting = {"umi_under_tissue": int(units.X.sum())}
     else:
-        um_per_px = full_um_per_px(open_slide(full_image), "image", {}, sheet_um_per_px, sample)
+        um_per_px = open_section(sample, **section).um_per_px
         facts = {"sample": sample, "platform": "image", "um_per_px": um_per_px}
         accounting = {}
         if outlines is not None:
@@ -100,8 +99,7 @@ if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         inputs = {name: Path(path) for name, path in snakemake.input.items()}
         main(
-            full_image=Path(snakemake.params.section["image"]),
-            sheet_um_per_px=snakemake.params.section["um_per_px"],
+            section=snakemake.params.section,
             image=inputs["image"],
             measured=inputs.get("measured"),
             transcripts=inputs.get("transcripts"),

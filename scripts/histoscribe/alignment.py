@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from histoscribe.density import Box, DensityMap, DensityReader, NuclearDetail, crop, umi_density
+from histoscribe.density import (
+    Box,
+    DensityMap,
+    Molecules,
+    NuclearDensity,
+    NuclearDetail,
+    crop,
+    umi_density,
+)
 from histoscribe.registration import NO_PEAK, Peak, best_shift
 
 LOG = logging.getLogger(__name__)
@@ -101,24 +109,14 @@ class AlignmentReport:
 
 
 def check_alignment(
-    density: DensityReader,
-    size_um: tuple[float, float],
-    finest_um: float,
-    xy_um: np.ndarray,
-    umi: np.ndarray,
-    unit_um: float | None,
-    settings: AlignmentSettings,
+    image: NuclearDensity, molecules: Molecules, settings: AlignmentSettings
 ) -> AlignmentReport:
-    """Compare what the image shows, read by `density`, with where the molecules are.
-
-    `size_um` (width, height) is the image's, `finest_um` its pixel; `xy_um` (n, 2) and `umi` (n,)
-    are bins of edge `unit_um`, or molecules, single or summed where they lie close, where that is
-    None.
-    """
+    """Compare where the image shows nuclei with where the molecules are."""
+    unit_um = molecules.unit_um
     if unit_um is not None and unit_um > settings.max_unit_um:
         reason = f"units of {unit_um:g} um are too coarse to show nuclei"
         return AlignmentReport(NOT_CHECKED, reason, (0.0, 0.0), np.nan, np.nan, _no_regions())
-    check = _Check(density, size_um, finest_um, xy_um, umi, unit_um, settings)
+    check = _Check(image, molecules, settings)
     regions = check.regions()
     return _of_regions(regions, check.limit_um, settings) or check.whole(regions)
 
@@ -127,23 +125,18 @@ class _Check:
     """One section's maps, read as they are needed."""
 
     def __init__(
-        self,
-        density: DensityReader,
-        size_um: tuple[float, float],
-        finest_um: float,
-        xy_um: np.ndarray,
-        umi: np.ndarray,
-        unit_um: float | None,
-        settings: AlignmentSettings,
+        self, image: NuclearDensity, molecules: Molecules, settings: AlignmentSettings
     ) -> None:
-        self.density, self.size_um, self.settings = density, np.asarray(size_um), settings
-        self.xy_um, self.umi, self.on_grid = np.asarray(xy_um), np.asarray(umi), unit_um is not None
-        self.pixel_um = max(settings.pixel_um, unit_um or 0.0, finest_um)
+        self.image, self.molecules, self.settings = image, molecules, settings
+        self.xy_um, self.size_um = np.asarray(molecules.xy_um), np.asarray(image.size_um)
+        self.pixel_um = max(settings.pixel_um, molecules.unit_um or 0.0, image.finest_um)
         self.all_px = np.ceil(self.size_um / self.pixel_um).astype(int)
         self.limit_um = max(settings.max_shift_um, 2 * self.pixel_um)
 
-    def umi_map(self, xy_um: np.ndarray, umi: np.ndarray, pixel_um: float) -> DensityMap:
-        return umi_density(xy_um, umi, pixel_um, self.broad_um(pixel_um), self.on_grid)
+    def umi_map(self, xy_um: np.ndarray, rows: np.ndarray | slice, pixel_um: float) -> DensityMap:
+        """The molecules of some rows, at other positions than their own."""
+        moved = Molecules(xy_um, self.molecules.umi[rows], self.molecules.unit_um)
+        return umi_density(moved, pixel_um, self.broad_um(pixel_um))
 
     def broad_um(self, pixel_um: float) -> float:
         return max(self.settings.broad_um, 4 * pixel_um)
@@ -151,13 +144,13 @@ class _Check:
     def image_map(self, box: Box) -> DensityMap:
         """A box of the image, which is read only once where it is small."""
         if self.all_px.prod() > WHOLE_PX**2:
-            return self.density(box, self.pixel_um, self.broad_um(self.pixel_um))
+            return self.image.read(box, self.pixel_um, self.broad_um(self.pixel_um))
         return crop(self.small_image, box)
 
     @cached_property
     def small_image(self) -> DensityMap:
         whole = (0, 0, *self.all_px.tolist())
-        return self.density(whole, self.pixel_um, self.broad_um(self.pixel_um))
+        return self.image.read(whole, self.pixel_um, self.broad_um(self.pixel_um))
 
     def tiles(self) -> Iterator[np.ndarray]:
         """Row numbers of the units of each region."""
@@ -173,7 +166,7 @@ class _Check:
     def near(self, rows: np.ndarray, scale: float = 1.0) -> Peak:
         """A region sought around its place, its positions scaled about the image's corner."""
         pixel_um, search_um = self.pixel_um, self.settings.search_um
-        molecules = self.umi_map(self.xy_um[rows] * scale, self.umi[rows], pixel_um)
+        molecules = self.umi_map(self.xy_um[rows] * scale, rows, pixel_um)
         margin = int(np.ceil(search_um / pixel_um))
         height, width = molecules.mask.shape
         x, y = molecules.origin_px
@@ -191,11 +184,11 @@ class _Check:
         """The whole section in all orientations, then at other scales."""
         pixel_um = max(self.pixel_um, self.size_um.max() / WHOLE_PX)
         width, height = np.ceil(self.size_um / pixel_um).astype(int).tolist()
-        image = self.density((0, 0, width, height), pixel_um, self.broad_um(pixel_um))
+        image = self.image.read((0, 0, width, height), pixel_um, self.broad_um(pixel_um))
         found = {}
         for name, orientation in {ALIGNED: IDENTITY, **ORIENTATIONS}.items():
             xy_um = orient(self.xy_um, self.size_um, *orientation)
-            found[name] = best_shift(image, self.umi_map(xy_um, self.umi, pixel_um))
+            found[name] = best_shift(image, self.umi_map(xy_um, slice(None), pixel_um))
         ranked = sorted(found, key=lambda name: -found[name].significance)
         best, second = found[ranked[0]], found[ranked[1]]
         clear = best.significance > CLEARER * second.significance

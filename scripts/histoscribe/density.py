@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from scipy import ndimage
 
 from histoscribe.errors import UserError, problem
-from histoscribe.features.stain import StainReference, concentrations, optical_density
-from histoscribe.image import read_window
+from histoscribe.features.stain import StainSeparation, concentrations, optical_density
+from histoscribe.image import open_slide, read_window
 from histoscribe.provenance import RECORD_KEY, recall
 
 CLEAR_OD = 0.12  # mean optical density, smoothed, below which a place is glass
@@ -80,11 +80,35 @@ def crop(whole: DensityMap, box: "Box") -> DensityMap:
 
 
 Box = tuple[int, int, int, int]  # x, y, width, height in map pixels
-# Reads a box at `pixel_um`, without what is broader than `broad_um`.
-DensityReader = Callable[[Box, float, float], DensityMap]
 
 
-def stain_density(image: Path, um_per_px: float, stain: StainReference) -> DensityReader:
+@dataclass(frozen=True)
+class NuclearDensity:
+    """Where a section's image shows nuclei.
+
+    `read(box, pixel_um, broad_um)` maps a box without what is broader than `broad_um`; `size_um`
+    is the image's width and height, `finest_um` the smallest pixel that makes sense.
+    """
+
+    read: Callable[[Box, float, float], DensityMap]
+    size_um: tuple[float, float]
+    finest_um: float
+
+
+@dataclass(frozen=True)
+class Molecules:
+    """Where molecules are: positions (n, 2) in um and how many each holds (n,).
+
+    `unit_um` is the edge of the bins that they were counted in; None for molecules, single or
+    summed where they lie close: a place without one was measured too.
+    """
+
+    xy_um: np.ndarray
+    umi: np.ndarray
+    unit_um: float | None
+
+
+def stain_density(image: Path, um_per_px: float, stain: StainSeparation) -> NuclearDensity:
     """Haematoxylin and eosin of a section's image; a pixel may not be finer than the image's.
 
     Two planes: molecules follow nuclei in most tissues, and in some, such as kidney tubules,
@@ -100,7 +124,9 @@ def stain_density(image: Path, um_per_px: float, stain: StainReference) -> Densi
         mask = ndimage.gaussian_filter(density.mean(axis=-1), CLOSED_UM / pixel_um) > CLEAR_OD
         return _density_map(planes, mask, (x, y), pixel_um, broad_um)
 
-    return read
+    slide = open_slide(image)
+    size_um = (slide.width_px * um_per_px, slide.height_px * um_per_px)
+    return NuclearDensity(read, size_um, um_per_px)
 
 
 def nuclear_detail(tiles: list[np.ndarray], um_per_px: float, white: np.ndarray) -> NuclearDetail:
@@ -128,7 +154,9 @@ def tissue_tiles(
     ]
 
 
-def nuclear_density(centre_um: np.ndarray, area_um2: np.ndarray) -> DensityReader:
+def nuclei_density(
+    centre_um: np.ndarray, area_um2: np.ndarray, size_um: tuple[float, float]
+) -> NuclearDensity:
     """Nuclei by their centres (n_nuclei, 2) and areas (n_nuclei,); one plane."""
 
     def read(box: Box, pixel_um: float, broad_um: float) -> DensityMap:
@@ -137,44 +165,42 @@ def nuclear_density(centre_um: np.ndarray, area_um2: np.ndarray) -> DensityReade
         mask = ndimage.gaussian_filter((plane > 0).astype(np.float32), CLOSED_UM / pixel_um) > 0.02
         return _density_map(plane[None], mask, box[:2], pixel_um, broad_um)
 
-    return read
+    return NuclearDensity(read, size_um, 0.0)
 
 
-def umi_density(
-    xy_um: np.ndarray, umi: np.ndarray, pixel_um: float, broad_um: float, on_grid: bool = True
-) -> DensityMap:
-    """UMIs per unit from positions (n, 2) and counts (n,); one plane around all positions.
+def umi_density(molecules: Molecules, pixel_um: float, broad_um: float) -> DensityMap:
+    """UMIs per unit; one plane around all positions.
 
-    With `on_grid` positions are bins, and pixels without one were not measured; else they are
-    molecules, and pixels without one near by were not. Square roots even out the noise.
+    Pixels without a bin were not measured; of single molecules, pixels with none near by were not.
+    Square roots even out the noise.
     """
+    xy_um = molecules.xy_um
     corner = np.floor(xy_um.min(axis=0) / pixel_um).astype(int)
     size = np.floor(xy_um.max(axis=0) / pixel_um).astype(int) - corner + 1
     box = (*corner.tolist(), *size.tolist())
-    total = _binned(xy_um, umi, box, pixel_um)
+    total = _binned(xy_um, molecules.umi, box, pixel_um)
     n = _binned(xy_um, np.ones(len(xy_um)), box, pixel_um)
     mask = n > 0
-    if not on_grid:
+    if molecules.unit_um is None:
         mask = ndimage.gaussian_filter(mask.astype(np.float32), CLOSED_UM / pixel_um) > 0.05
         n = mask
     plane = np.sqrt(total / np.maximum(n, 1))
     return _density_map(plane[None], mask, (box[0], box[1]), pixel_um, broad_um)
 
 
-def read_molecules(measured: Path) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Positions (n, 2) in um, counts (n,) and the edge of a unit of a measured section.
+def read_molecules(measured: Path) -> Molecules:
+    """The molecules of a measured section.
 
     From `measured.h5ad`, whose matrix is never whole in memory, or from `transcripts.parquet`,
-    whose molecules are summed over squares of 2 um; the edge is None then, as a square without a
-    molecule was measured too. Raises UserError where it is damaged.
+    whose molecules are summed over squares of 2 um. Raises UserError where it is damaged.
     """
     try:
         if measured.suffix == ".parquet":
-            return (*_squares_of_molecules(measured), None)
+            return Molecules(*_squares_of_molecules(measured), None)
         with h5py.File(measured) as file:
             facts = recall({RECORD_KEY: ad.io.read_elem(file["uns"][RECORD_KEY])})
             umi = _row_sums(file["X/data"], file["X/indptr"][:])
-            return file["obsm/spatial"][:], umi, facts["unit_size_um"]
+            return Molecules(file["obsm/spatial"][:], umi, facts["unit_size_um"])
     except (OSError, KeyError, pa.ArrowException) as error:
         found = f"an unreadable file ({error})"
         raise UserError(

@@ -12,11 +12,11 @@ from histoscribe.alignment import (
     orient,
     without_nuclear_stain,
 )
-from histoscribe.density import nuclear_detail, stain_density, tissue_tiles
+from histoscribe.density import Molecules, nuclear_detail, stain_density, tissue_tiles
 from histoscribe.features.stain import estimate_stain
 from histoscribe.image import open_slide, write_rescaled
 from histoscribe.platforms import measured_files
-from histoscribe.readers import full_um_per_px, read_section
+from histoscribe.readers import open_section, read_section
 
 LETTERS = "abcd"
 
@@ -28,15 +28,15 @@ def regions(real_data, tmp_path_factory):
         name = f"kidney-{letter}"
         folder = real_data / "visium_hd_kidney" / name
         files = measured_files("visium_hd", folder, "bin", 8)
-        slide = open_slide(folder / f"{name}_tissue_image.tif")
-        um_per_px = full_um_per_px(slide, "visium_hd", files, None, name)
-        bins = read_section("visium_hd", files, slide, um_per_px, name)
+        source = open_section(name, "visium_hd", folder / f"{name}_tissue_image.tif", files, None)
+        um_per_px = source.um_per_px
+        bins = read_section(source)
         image = tmp_path_factory.mktemp(name) / "image.ome.tif"
-        write_rescaled(slide, um_per_px, um_per_px, image)
+        write_rescaled(source.slide, um_per_px, um_per_px, image)
         found[letter] = SimpleNamespace(
             image=image,
             um_per_px=um_per_px,
-            size_um=np.array([slide.width_px, slide.height_px]) * um_per_px,
+            size_um=np.array(source.size_um),
             stain=estimate_stain(open_slide(image), um_per_px),
             xy_um=np.asarray(bins.obsm["spatial"]),
             umi=np.asarray(bins.X.sum(axis=1)).ravel(),
@@ -48,11 +48,7 @@ def check(region, xy_um, umi):
     settings = AlignmentSettings()
     report = check_alignment(
         stain_density(region.image, region.um_per_px, region.stain),
-        region.size_um,
-        region.um_per_px,
-        xy_um,
-        umi,
-        8.0,
+        Molecules(xy_um, umi, 8.0),
         settings,
     )
     tiles = tissue_tiles(region.image, region.um_per_px, region.xy_um)

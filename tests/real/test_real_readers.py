@@ -9,8 +9,9 @@ from histoscribe.counting import count_transcripts
 from histoscribe.image import Slide, open_slide
 from histoscribe.platforms import measured_files, own_nuclei
 from histoscribe.readers import (
-    full_um_per_px,
+    SectionSource,
     legacy_st,
+    open_section,
     read_section,
     visium_hd,
     write_transcript_section,
@@ -29,10 +30,10 @@ def test_visium_hd_2um_fixture(real_data):
 def test_kidney_marker_genes_lie_where_the_positions_say(real_data):
     folder = real_data / "visium_hd_kidney" / "kidney-a"
     files = measured_files("visium_hd", folder, "bin", 8)
-    slide = open_slide(folder / "kidney-a_tissue_image.tif")
-    um_per_px = full_um_per_px(slide, "visium_hd", files, None, "kidney-a")
-    assert um_per_px == pytest.approx(2.006)
-    adata = read_section("visium_hd", files, slide, um_per_px, "kidney-a")
+    image = folder / "kidney-a_tissue_image.tif"
+    source = open_section("kidney-a", "visium_hd", image, files, None)
+    assert source.um_per_px == pytest.approx(2.006)
+    adata = read_section(source)
     assert adata.shape == (57579, 18084)
     # The podocyte genes mark the same glomeruli: neighbours in the read positions share them.
     podocyte = adata[:, ["NPHS2", "PODXL"]].X.sum(axis=1).A1 > 1
@@ -47,8 +48,8 @@ def test_her2st(real_data):
     folder = real_data / "her2st" / "C2"
     files = measured_files("legacy_st", folder, "spot", 8)
     assert legacy_st.um_per_px(files) == pytest.approx(0.694, abs=0.01)
-    slide = open_slide(folder / "C2_HE.jpg")
-    adata = read_section("legacy_st", files, slide, legacy_st.um_per_px(files), "C2")
+    source = open_section("C2", "legacy_st", folder / "C2_HE.jpg", files, None)
+    slide, adata = source.slide, read_section(source)
     assert 150 < adata.n_obs < 220
     # Spots lie on tissue: darker than the glass around them.
     px = adata.obsm["spatial"] / legacy_st.um_per_px(files)
@@ -67,7 +68,8 @@ def test_xenium_cells_hold_the_transcripts_that_its_own_software_gave_them(real_
     folder = real_data / "xenium_mouse_ileum_tiny"
     files = measured_files("xenium", folder, "cell", 8)
     slide = Slide(folder, np.empty((4000, 5000, 3), dtype=np.uint8), None)
-    write_transcript_section("xenium", files, slide, 0.2125, "ileum", tmp_path / "t.parquet")
+    source = SectionSource("ileum", "xenium", files, slide, 0.2125)
+    write_transcript_section(source, tmp_path / "t.parquet")
     table = open_transcripts(tmp_path / "t.parquet")
     assert len(table.genes) == 5006
     assert table.var["gene_id"].str.startswith("ENSMUSG").all()

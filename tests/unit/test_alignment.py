@@ -187,9 +187,10 @@ def test_molecules_are_summed_over_squares(tmp_path):
     xy_um = np.array([[0.5, 0.5], [1.9, 1.0], [2.1, 0.0], [-0.5, 3.0], [7.0, 900.0]], np.float32)
     path = tmp_path / "transcripts.parquet"
     pd.DataFrame({"x_um": xy_um[:, 0], "y_um": xy_um[:, 1], "gene": "A"}).to_parquet(path)
-    centre_um, count, unit_um = read_molecules(path)
-    assert unit_um is None
-    found = {tuple(at): n for at, n in zip(centre_um.tolist(), count.tolist(), strict=True)}
+    molecules = read_molecules(path)
+    assert molecules.unit_um is None
+    pairs = zip(molecules.xy_um.tolist(), molecules.umi.tolist(), strict=True)
+    found = {tuple(at): n for at, n in pairs}
     assert found == {(1, 1): 2, (3, 1): 1, (-1, 3): 1, (7, 901): 1}
 
 
@@ -199,11 +200,11 @@ def test_molecules_come_batch_by_batch(tmp_path, monkeypatch):
     xy_um = np.random.default_rng(0).normal(0, 3000, (5000, 2)).astype(np.float32).repeat(2, axis=0)
     path = tmp_path / "transcripts.parquet"
     pd.DataFrame(xy_um, columns=["x_um", "y_um"]).to_parquet(path)
-    centre_um, count, _ = density.read_molecules(path)
+    molecules = density.read_molecules(path)
     expected, n = np.unique(np.floor(xy_um / 2) * 2 + 1, axis=0, return_counts=True)
-    order = np.lexsort(centre_um.T[::-1])
-    np.testing.assert_array_equal(centre_um[order], expected)
-    np.testing.assert_array_equal(count[order], n)
+    order = np.lexsort(molecules.xy_um.T[::-1])
+    np.testing.assert_array_equal(molecules.xy_um[order], expected)
+    np.testing.assert_array_equal(molecules.umi[order], n)
 
 
 def test_a_damaged_transcript_table_is_a_user_error(tmp_path):

@@ -11,10 +11,9 @@ from section_files import tissue_image, write_tiff, write_visium_hd
 import count_units
 from histoscribe.counting import assign_bins, bins_of, count_nuclei, grid_units, sum_bins
 from histoscribe.errors import UserError
-from histoscribe.image import open_slide
 from histoscribe.platforms import measured_files
 from histoscribe.provenance import recall
-from histoscribe.readers import read_section
+from histoscribe.readers import open_section, read_section
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
@@ -84,9 +83,9 @@ def test_sum_bins_counts_each_bin_once():
 
 
 def test_count_nuclei_from_a_space_ranger_folder(tmp_path):
-    slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
+    image = write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5)
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "nucleus", 8)
-    bins = read_section("visium_hd", files, slide, 0.5, "s")
+    bins = read_section(open_section("s", "visium_hd", image, files, 0.5))
     # Bins start at (20, 10) um. The box holds the centres of columns 3-5 of rows 0 and 1.
     box = shapely.box(20 + 6.1, 10.1, 20 + 12, 14)
     other = shapely.box(20 + 30, 20, 20 + 40, 30)
@@ -103,9 +102,9 @@ def test_count_nuclei_from_a_space_ranger_folder(tmp_path):
 
 
 def test_no_bin_in_any_nucleus_is_an_error(tmp_path):
-    slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
+    image = write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5)
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "nucleus", 8)
-    bins = read_section("visium_hd", files, slide, 0.5, "s")
+    bins = read_section(open_section("s", "visium_hd", image, files, 0.5))
     far = shapely.box(250, 150, 260, 160)
     nuclei = gpd.GeoDataFrame({"area_um2": [100.0]}, geometry=[far], index=["n1"])
     with pytest.raises(UserError, match="none of 600 bins inside any of 1 nuclei"):
@@ -122,17 +121,16 @@ def test_grid_units_tile_the_image():
 @pytest.mark.parametrize("strategy", ["nucleus", "expanded", "area"])
 def test_the_entry_counts_a_measured_file(tmp_path, strategy, unit):
     """Cells are grown already: `expanded` counts in them as they are."""
-    slide = open_slide(write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5))
+    image = write_tiff(tmp_path / "image.tif", tissue_image(400, 600), 0.5)
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs", bin_um=2), "cell", 8)
-    measured = read_section("visium_hd", files, slide, 0.5, "s")
+    measured = read_section(open_section("s", "visium_hd", image, files, 0.5))
     write_h5ad(measured, tmp_path / "measured.h5ad")
     boxes = shapely.box([26.1, 50.1], [10.1, 20.1], [32, 60], [14, 30])
     nuclei = gpd.GeoDataFrame({"area_um2": shapely.area(boxes)}, geometry=boxes, index=["a", "b"])
     nuclei.rename_axis("nucleus").to_parquet(tmp_path / "nuclei.parquet")
     count_units.main(
-        full_image=slide.path,
-        sheet_um_per_px=None,
-        image=slide.path,
+        section={},
+        image=image,
         measured=tmp_path / "measured.h5ad",
         transcripts=None,
         nuclei=tmp_path / "nuclei.parquet",

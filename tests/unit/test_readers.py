@@ -11,7 +11,7 @@ from histoscribe.errors import UserError
 from histoscribe.image import open_slide
 from histoscribe.platforms import measured_files
 from histoscribe.provenance import recall
-from histoscribe.readers import full_um_per_px, legacy_st, read_section
+from histoscribe.readers import SectionSource, legacy_st, open_section, read_section
 from histoscribe.readers.hdf5_10x import read_10x_matrix
 
 
@@ -22,7 +22,7 @@ def slide(tmp_path):
 
 def read(folder, slide, um_per_px=0.5):
     files = measured_files("visium_hd", folder, "bin", 8)
-    return read_section("visium_hd", files, slide, um_per_px, "sample")
+    return read_section(SectionSource("sample", "visium_hd", files, slide, um_per_px))
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -91,9 +91,9 @@ def test_positions_in_an_image_of_another_scale(tmp_path, slide):
 
 def test_resolution_in_conflict(tmp_path, slide):
     files = measured_files("visium_hd", write_visium_hd(tmp_path / "outs"), "bin", 8)
-    assert full_um_per_px(slide, "visium_hd", files, None, "a") == 0.5
+    assert open_section("a", "visium_hd", slide.path, files, None).um_per_px == 0.5
     with pytest.raises(UserError, match=r"0\.55 um/px in the sample sheet but 0\.5 um/px"):
-        full_um_per_px(slide, "visium_hd", files, 0.55, "a")
+        open_section("a", "visium_hd", slide.path, files, 0.55)
 
 
 @pytest.fixture
@@ -120,9 +120,9 @@ def legacy(tmp_path):
 
 def test_legacy_st(legacy, slide):
     files = measured_files("legacy_st", legacy, "spot", 8)
-    slide = open_slide(write_tiff(slide.path, tissue_image(600, 400), 5.0))
+    write_tiff(slide.path, tissue_image(600, 400), 5.0)
     assert legacy_st.um_per_px(files) == pytest.approx(5.0)
-    adata = read_section("legacy_st", files, slide, 5.0, "s")
+    adata = read_section(open_section("s", "legacy_st", slide.path, files, 5.0))
     assert adata.shape == (15, 3)
     spot = adata["5x11"]
     np.testing.assert_allclose(spot.obsm["spatial"], [[5.01 * 200, 10.98 * 200]])
@@ -143,8 +143,9 @@ def test_legacy_st_of_two_sections(legacy, slide):
     selection = pd.read_csv(path, sep="\t")
     selection["x"] += 100
     selection.to_csv(path, sep="\t", index=False)
+    files = measured_files("legacy_st", legacy, "spot", 8)
     with pytest.raises(UserError, match="no spot of the count table"):
-        read_section("legacy_st", measured_files("legacy_st", legacy, "spot", 8), slide, 5.0, "s")
+        read_section(SectionSource("s", "legacy_st", files, slide, 5.0))
 
 
 def test_damaged_scalefactors(tmp_path, slide):

@@ -18,7 +18,7 @@ from histoscribe.counting import count_table, count_transcripts, search_points
 from histoscribe.errors import UserError
 from histoscribe.image import open_slide
 from histoscribe.platforms import measured_files, own_nuclei
-from histoscribe.readers import full_um_per_px, write_transcript_section, xenium
+from histoscribe.readers import open_section, write_transcript_section, xenium
 from histoscribe.readers.transcript_table import open_transcripts
 
 UM_PER_PX = 0.5
@@ -59,7 +59,7 @@ def align(outs, matrix=TURNED):
 def ingest(folder, slide, um_per_px=UM_PER_PX):
     files = measured_files("xenium", folder, "nucleus", 8)
     path = folder / "out.parquet"
-    write_transcript_section("xenium", files, slide, um_per_px, "s", path)
+    write_transcript_section(open_section("s", "xenium", slide.path, files, um_per_px), path)
     return open_transcripts(path)
 
 
@@ -108,7 +108,7 @@ def test_alignment_brings_transcripts_to_the_image(outs, slide):
     """A known spot of the H&E: 120, 80 px."""
     align(outs)
     files = measured_files("xenium", outs.parent, "cell", 8)
-    um_per_px = full_um_per_px(slide, "xenium", files, None, "s")
+    um_per_px = open_section("s", "xenium", slide.path, files, None).um_per_px
     assert um_per_px == pytest.approx(2.4 * PIXEL_UM)
     spot_px = np.array([120.0, 80.0, 1.0])
     spot_xenium_um = (TURNED @ spot_px) * PIXEL_UM

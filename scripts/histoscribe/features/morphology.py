@@ -21,7 +21,7 @@ from histoscribe.features import UnitFeatures
 from histoscribe.features.footprint import RINGS_UM, describe_footprints, describe_nuclei
 from histoscribe.features.pixel_maps import Lengths, fine_maps
 from histoscribe.features.shape import SHAPE_NAMES, describe_company, describe_shapes
-from histoscribe.features.stain import StainReference, estimate_stain
+from histoscribe.features.stain import StainSeparation, estimate_stain
 from histoscribe.features.tile_context import TILE_PARTS, describe_tiles
 from histoscribe.image import Slide
 
@@ -92,7 +92,7 @@ def describe_units(
     has_nuclei: bool,
     tile_um: float = 128.0,
     *,
-    stain: StainReference | None = None,
+    stain: StainSeparation | None = None,
     block_px: int = BLOCK_PX,
 ) -> UnitFeatures:
     """Morphology features of units.

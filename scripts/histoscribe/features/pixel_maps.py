@@ -7,7 +7,7 @@ import numpy as np
 
 from histoscribe.features.stain import (
     CLEAR_OD,
-    StainReference,
+    StainSeparation,
     concentrations,
     optical_density,
 )
@@ -77,7 +77,7 @@ class Lengths:
         ]
 
 
-def fine_maps(rgb: np.ndarray, stain: StainReference, lengths: Lengths) -> dict[str, Map]:
+def fine_maps(rgb: np.ndarray, stain: StainSeparation, lengths: Lengths) -> dict[str, Map]:
     """Maps at the working resolution: stains, masks, edges and fine texture."""
     density = optical_density(rgb, stain.white)
     maps = {

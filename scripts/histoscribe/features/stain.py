@@ -32,7 +32,7 @@ CONCENTRATION_RANGE = (-1.0, 4.0)
 
 
 @dataclass(frozen=True)
-class StainReference:
+class StainSeparation:
     """What turns RGB of one section into comparable stain concentrations.
 
     `white` (3,) is the grey level of clear glass; the rows of `vectors` (3, 3) are the unit OD
@@ -47,8 +47,8 @@ class StainReference:
     nuclear_level: float
 
 
-def estimate_stain(slide: Slide, um_per_px: float, seed: int = 0) -> StainReference:
-    """Stain reference of a section from small windows spread over it.
+def estimate_stain(slide: Slide, um_per_px: float, seed: int = 0) -> StainSeparation:
+    """Stain separation of a section from small windows spread over it.
 
     Falls back, one quantity at a time, to textbook values where the section shows too little
     (blank glass, a single colour).
@@ -66,7 +66,7 @@ def estimate_stain(slide: Slide, um_per_px: float, seed: int = 0) -> StainRefere
         top = np.percentile(amounts[:, :2], SCALE_PERCENTILE, axis=0)
         scale[:2] = np.clip(top, 0.15 * DEFAULT_SCALE, 4 * DEFAULT_SCALE)
         level = _nuclear_level(density, vectors, scale, um_per_px)
-    return StainReference(white, vectors, scale, level)
+    return StainSeparation(white, vectors, scale, level)
 
 
 def optical_density(rgb: np.ndarray, white: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def optical_density(rgb: np.ndarray, white: np.ndarray) -> np.ndarray:
     return np.stack([table[rgb[..., channel], channel] for channel in range(3)], axis=-1)
 
 
-def concentrations(density: np.ndarray, stain: StainReference) -> tuple[np.ndarray, ...]:
+def concentrations(density: np.ndarray, stain: StainSeparation) -> tuple[np.ndarray, ...]:
     """Scaled hematoxylin, eosin and residual of an OD image, each float32 of its shape."""
     unmix = np.linalg.inv(stain.vectors) / stain.scale
     planes = []

@@ -4,12 +4,14 @@
 as `var_names`, the platform's ids in `var["gene_id"]`, and positions in full-resolution pixels of
 the section's image in `obsm["spatial_px"]` (x right, y down). `um_per_px(files)` is the resolution
 that the platform's own files state, or None. `shape` is the form of one measured unit.
-`read_section` turns any of them into the contract of `measured.h5ad`: `obsm["spatial"]` in um.
+`open_section` opens what the sheet names; `read_section` turns it into the contract of
+`measured.h5ad`: `obsm["spatial"]` in um.
 Platforms that measure single molecules have `read_panel` and `read_transcripts` in place of `read`,
 which `write_transcript_section` turns into `transcripts.parquet`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +19,7 @@ import anndata as ad
 import numpy as np
 
 from histoscribe.errors import UserError, problem
-from histoscribe.image import Slide
+from histoscribe.image import Slide, open_slide
 from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.readers import legacy_st, visium_hd, xenium
 from histoscribe.readers.transcript_table import Piece, write_transcripts
@@ -32,63 +34,69 @@ READERS: dict[str, ModuleType] = {
 MIN_SHARE_IN_IMAGE = 0.95
 
 
-def full_um_per_px(
-    slide: Slide, platform: str, files: dict[str, Path], sheet: float | None, sample: str
-) -> float:
-    """The resolution of the full image, on which sheet, platform and image must agree."""
-    return settle_um_per_px(
-        {
-            "the sample sheet": sheet,
-            "the platform's files": READERS[platform].um_per_px(files) if files else None,
-            "the image's metadata": slide.um_per_px,
-        },
-        f"sample {sample}",
-    )
+@dataclass(frozen=True)
+class SectionSource:
+    """A section as it came: its open image, its platform's files by role, and its resolution."""
+
+    sample: str
+    platform: str
+    files: dict[str, Path]
+    slide: Slide
+    um_per_px: float
+
+    @property
+    def size_um(self) -> tuple[float, float]:
+        """Width and height of the image."""
+        return self.slide.width_px * self.um_per_px, self.slide.height_px * self.um_per_px
 
 
-def read_section(
-    platform: str,
-    files: dict[str, Path],
-    slide: Slide,
-    um_per_px: float,
-    sample: str,
-) -> ad.AnnData:
+def open_section(
+    sample: str, platform: str, image: Path, files: Mapping[str, Path], um_per_px: float | None
+) -> SectionSource:
+    """Open a section of the sheet; `um_per_px` is what the sheet says, or None.
+
+    Raises UserError where sheet, platform and image disagree on the resolution, or none knows it.
+    """
+    slide = open_slide(Path(image))
+    files = {role: Path(path) for role, path in files.items()}
+    said = {
+        "the sample sheet": um_per_px,
+        "the platform's files": READERS[platform].um_per_px(files) if files else None,
+        "the image's metadata": slide.um_per_px,
+    }
+    settled = settle_um_per_px(said, f"sample {sample}")
+    return SectionSource(sample, platform, files, slide, settled)
+
+
+def read_section(source: SectionSource) -> ad.AnnData:
     """The measured section: raw counts, `obsm["spatial"]` in um, facts in `uns["histoscribe"]`.
 
-    `um_per_px` is the resolution of `slide`, the full image. Raises UserError where more than
-    a few positions lie outside it.
+    Raises UserError where more than a few positions lie outside the image.
     """
-    reader = READERS[platform]
-    adata, unit_size_um = reader.read(files)
-    _require_inside(adata.obsm["spatial_px"], (slide.width_px, slide.height_px), sample)
-    adata.obsm["spatial"] = px_to_um(adata.obsm.pop("spatial_px"), um_per_px)
+    reader = READERS[source.platform]
+    adata, unit_size_um = reader.read(source.files)
+    size_px = (source.slide.width_px, source.slide.height_px)
+    _require_inside(adata.obsm["spatial_px"], size_px, source.sample)
+    adata.obsm["spatial"] = px_to_um(adata.obsm.pop("spatial_px"), source.um_per_px)
     adata.uns[RECORD_KEY] = record(
-        sample=sample,
-        platform=platform,
+        sample=source.sample,
+        platform=source.platform,
         unit_shape=reader.SHAPE,
         unit_size_um=unit_size_um,
-        um_per_px=um_per_px,
+        um_per_px=source.um_per_px,
     )
     return adata
 
 
-def write_transcript_section(
-    platform: str,
-    files: dict[str, Path],
-    slide: Slide,
-    um_per_px: float,
-    sample: str,
-    output: Path,
-) -> None:
+def write_transcript_section(source: SectionSource, output: Path) -> None:
     """Write the section's transcripts: positions in um of the image, genes, and their accounting.
 
-    `um_per_px` is the resolution of `slide`, the full image. Raises UserError where more than
-    a few transcripts lie outside it.
+    Raises UserError where more than a few transcripts lie outside the image.
     """
-    reader = READERS[platform]
+    reader, files, um_per_px = READERS[source.platform], source.files, source.um_per_px
     var = reader.read_panel(files)
     accounting: dict[str, int] = {}
-    size_um = np.array([slide.width_px, slide.height_px]) * um_per_px
+    size_um = np.array(source.size_um)
 
     def checked() -> Iterator[Piece]:
         n_inside = n = 0
@@ -103,18 +111,18 @@ def write_transcript_section(
         if n == 0:
             raise UserError(
                 problem(
-                    f"sample {sample}",
+                    f"sample {source.sample}",
                     f"no transcript of a gene of quality ({accounting})",
                     "at least one",
                     "Check the platform's transcript table.",
                 )
             )
         if n_inside < MIN_SHARE_IN_IMAGE * n:
-            raise _outside(sample, "transcripts", n_inside / n, (low, high), size_um, "um")
+            raise _outside(source.sample, "transcripts", n_inside / n, (low, high), size_um, "um")
 
     facts = {
-        "sample": sample,
-        "platform": platform,
+        "sample": source.sample,
+        "platform": source.platform,
         "um_per_px": um_per_px,
         "accounting": accounting,
     }
