@@ -43,7 +43,7 @@ def main(
     if measured or transcripts:
         if outlines is not None:
             units, accounting, facts = count(
-                measured, transcripts, outlines, strategy, expand_um, seed
+                measured, transcripts, outlines, strategy, expand_um, seed, unit
             )
         else:
             units = read_h5ad(measured)
@@ -78,15 +78,16 @@ def count(
     strategy: str,
     expand_um: float,
     seed: int,
+    unit: str,
 ) -> tuple[ad.AnnData, dict[str, int], dict]:
     """Units, accounting, and the facts of the section with how it was counted."""
     grown = expand_nuclei(nuclei, expand_um) if strategy == "expanded" else None
     if transcripts:
         source = open_transcripts(transcripts)
-        units, accounting = count_table(source, nuclei, strategy, grown)
+        units, accounting = count_table(source, nuclei, strategy, grown, unit)
     else:
         source = read_bins(measured)
-        units, accounting = count_nuclei(source, nuclei, strategy, grown, seed)
+        units, accounting = count_nuclei(source, nuclei, strategy, grown, seed, unit)
     counting = {"strategy": strategy}
     if strategy == "expanded":
         counting["expand_um"] = expand_um

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.density import (
+    SQUARE_UM,
     Box,
     DensityMap,
     Molecules,
@@ -70,6 +71,7 @@ class AlignmentSettings:
     pixel_um: pixel of the maps, or the bin's edge where that is more.
     broad_um: what is broader than this is taken out (never less than four pixels).
     min_significance: peak over the root mean square of all shifts; chance reaches about 5.5.
+    min_nuclei_per_mm2: outlines sparser than this that fit nowhere say nothing.
     min_power: a check that could only see a higher correlation than this is not made.
     max_unit_um: larger units cannot show nuclei, nothing is checked.
     min_sharpness, min_contrast_od: less than either, and the image shows no stained nuclei.
@@ -84,6 +86,7 @@ class AlignmentSettings:
     min_significance: float = 8.0
     min_region_significance: float = 6.5
     min_power: float = 0.35
+    min_nuclei_per_mm2: float = 300.0
     max_unit_um: float = 32.0
     min_sharpness: float = 0.75
     min_contrast_od: float = 0.015
@@ -226,6 +229,16 @@ class _Check:
         return _report(SCALED, detail, self.near(tiles[0], SCALES[best]), regions)
 
     def _nothing(self, best: Peak, identity: Peak, regions: pd.DataFrame) -> AlignmentReport:
+        if self.image.n_nuclei is not None:
+            measured_mm2 = len(self.xy_um) * (self.molecules.unit_um or SQUARE_UM) ** 2 * 1e-6
+            per_mm2 = self.image.n_nuclei / measured_mm2
+            # Without noise no shift brought half of the molecules onto the outlines' surroundings.
+            if per_mm2 < self.settings.min_nuclei_per_mm2 or not np.isfinite(best.noise):
+                detail = (
+                    f"outlines on too little of what was measured to say anything "
+                    f"({per_mm2:.0f} per mm2)"
+                )
+                return _report(NOT_CHECKED, detail, identity, regions)
         visible = self.settings.min_significance * min(best.noise, identity.noise)
         if visible > self.settings.min_power and np.isfinite(visible):
             detail = f"only a correlation over {visible:.2f} would have shown: too little measured"
@@ -332,9 +345,14 @@ def _report(verdict: str, detail: str, peak: Peak, regions: pd.DataFrame) -> Ali
 def alignment_table(reports: dict[str, AlignmentReport]) -> pd.DataFrame:
     """Reports by what was compared ("image", "nuclei") as one table, the worse verdict first.
 
+    What could not be checked comes after what is fine.
+
     The first row, region "all", says the verdict of the section.
     """
-    order = sorted(reports, key=lambda source: reports[source].is_fine())
+    order = sorted(
+        reports,
+        key=lambda s: (reports[s].is_fine(), reports[s].verdict == NOT_CHECKED),
+    )
     rows = []
     for source in order:
         report = reports[source]

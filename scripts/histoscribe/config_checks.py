@@ -41,6 +41,7 @@ def config_problems(config: dict) -> list[str]:
             )
         )
     problems += _segmenter_problems(config["segmentation"])
+    problems += _training_problems(config["segmenter"])
     tissue = config["tissue"]
     if tissue["min_saturation"] > tissue["max_saturation"]:
         problems.append(
@@ -116,3 +117,39 @@ def _segmenter_problems(segmentation: dict) -> list[str]:
             )
         ]
     return []
+
+
+def _training_problems(segmenter: dict) -> list[str]:
+    """Problems of training and scoring a segmenter, where the config asks for any."""
+    problems = []
+    simulated, tests = segmenter["simulated"], segmenter["test_simulated"]
+    trained_on = {*simulated, segmenter["stained"]}
+    both = [name for name in (*tests, *segmenter["test_folders"]) if name in trained_on]
+    if both:
+        problems.append(
+            problem(
+                "config, segmenter/test_simulated and test_folders",
+                f"{', '.join(both)}, on which it is trained",
+                "images that it has not seen",
+                "A score on training images says nothing; take them out of one of the two.",
+            )
+        )
+    if simulated and (len(simulated) < 2 or not segmenter["stained"]):
+        problems.append(
+            problem(
+                "config, segmenter/simulated and stained",
+                f"{len(simulated)} simulated sections and {segmenter['stained'] or 'no folder'}",
+                "two simulated sections or more, one of which validates, and a folder of images",
+                "Complete them; config/segmenter/config.yaml shows how.",
+            )
+        )
+    if (simulated or segmenter["scored"]) and not (tests or segmenter["test_folders"]):
+        problems.append(
+            problem(
+                "config, segmenter/test_simulated and test_folders",
+                "none",
+                "images to score the segmenter on",
+                "Name simulated sections or folders that it is not trained on.",
+            )
+        )
+    return problems

@@ -87,12 +87,14 @@ class NuclearDensity:
     """Where a section's image shows nuclei.
 
     `read(box, pixel_um, broad_um)` maps a box without what is broader than `broad_um`; `size_um`
-    is the image's width and height, `finest_um` the smallest pixel that makes sense.
+    is the image's width and height, `finest_um` the smallest pixel that makes sense, `n_nuclei`
+    how many outlines they are, where they are outlines.
     """
 
     read: Callable[[Box, float, float], DensityMap]
     size_um: tuple[float, float]
     finest_um: float
+    n_nuclei: int | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def nuclei_density(
         mask = ndimage.gaussian_filter((plane > 0).astype(np.float32), CLOSED_UM / pixel_um) > 0.02
         return _density_map(plane[None], mask, box[:2], pixel_um, broad_um)
 
-    return NuclearDensity(read, size_um, 0.0)
+    return NuclearDensity(read, size_um, 0.0, len(centre_um))
 
 
 def umi_density(molecules: Molecules, pixel_um: float, broad_um: float) -> DensityMap:

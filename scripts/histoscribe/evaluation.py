@@ -193,7 +193,8 @@ def summarise(scores: pd.DataFrame) -> dict[str, float]:
 def trust_of_alignment(verdict: str, trained: dict[str, str]) -> str:
     """The verdict on a scored section, in capitals where scores can't be trusted.
 
-    `trained` holds the verdicts on the sections that the model was trained on; bad ones are named.
+    `trained` holds the verdicts on the sections that the model was trained on, or that told it
+    when to stop; bad ones are named.
     """
     said = verdict if verdict in FINE_ALIGNMENTS else verdict.upper()
     bad = [f"{name} {v.upper()}" for name, v in trained.items() if v not in FINE_ALIGNMENTS]

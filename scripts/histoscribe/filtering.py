@@ -8,7 +8,7 @@ import pandas as pd
 
 from histoscribe.errors import UserError, problem
 
-MITOCHONDRIAL_PREFIXES = ("MT-", "mt-")  # human, mouse
+MITOCHONDRIAL_PREFIXES = ("MT-", "mt-", "Mt-")  # human, mouse, rat
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Cut:
 def cuts(settings: FilterSettings, um_per_px: float, measured: bool) -> list[Cut]:
     """The cuts that settings ask for, in the order in which they are applied.
 
-    `um_per_px` is the full image's; where nothing was `measured` only cuts on area apply.
+    `um_per_px` is the full image's; where nothing was `measured` only cuts on area apply. A unit
+    without a molecule never passes.
     """
     px2 = settings.area_px2_below
     area = [
@@ -51,8 +52,7 @@ def cuts(settings: FilterSettings, um_per_px: float, measured: bool) -> list[Cut
         ("area_px2", "area_um2", px2, False, um_per_px**2),
     ]
     counts = [
-        ("umi", "umi", 0, True, 1.0),
-        ("umi", "umi", settings.umi_above, True, 1.0),
+        ("umi", "umi", max(settings.umi_above or 0, 0), True, 1.0),
         ("n_genes", "n_genes", settings.genes_above, True, 1.0),
         ("mito_fraction", "mito_fraction", settings.mito_fraction_below, False, 1.0),
     ]
@@ -69,7 +69,7 @@ def add_quality(units: ad.AnnData) -> None:
     umi = np.asarray(units.X.sum(axis=1)).ravel()
     mito = np.asarray(units.X[:, np.flatnonzero(mitochondrial)].sum(axis=1)).ravel()
     units.obs["umi"] = umi
-    units.obs["n_genes"] = np.diff(units.X.indptr)
+    units.obs["n_genes"] = np.asarray((units.X > 0).sum(axis=1)).ravel()
     units.obs["mito_fraction"] = mito / np.maximum(umi, 1)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def job_log(path: str | Path) -> Iterator[None]:
     logging.getLogger().addHandler(_screen_handler(screen))
     for chatty in ("PIL", "fontTools", "matplotlib", "h5py", "numba", "tifffile"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Cancelled jobs unwind, so that half-written files go.
+    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     except UserError as error:
@@ -47,6 +50,7 @@ def job_log(path: str | Path) -> Iterator[None]:
         os.write(screen, f"\nHistoScribe: unexpected {error!r}; see {path}\n".encode())
         sys.exit(1)
     finally:
+        signal.signal(signal.SIGTERM, former)
         logging.getLogger().handlers.clear()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -90,8 +90,11 @@ def settle_um_per_px(sources: dict[str, float | None], where: str) -> float:
 def square_um_per_px(x: float | None, y: float | None, where: str) -> float | None:
     """The resolution of pixels that measure `x` by `y` um; None where neither is stated.
 
+    0 and less states nothing.
+
     Raises UserError where width and height differ by more than 2 %.
     """
+    x, y = (value if value is not None and value > 0 else None for value in (x, y))
     if x is None or y is None:
         return x if y is None else y
     if abs(x / y - 1) > RESOLUTION_TOLERANCE:

@@ -151,6 +151,22 @@ def test_what_cannot_be_seen_is_not_judged(sections, check):
     assert table["verdict"][0] == "not checked"
 
 
+def test_few_outlines_raise_no_alarm(sections, check, caplog):
+    """A pathologist's few outlines say nothing of the image; many in wrong places do."""
+    section = sections[1]
+    inside = shapely.intersects_xy(
+        shapely.box(150, 150, 230, 230),
+        *shapely.get_coordinates(shapely.centroid(section.outlines)).T,
+    )
+    some = np.random.default_rng(0).random(len(section.outlines)) < 0.02
+    for few in (inside, some):
+        table = check(section.image, section.xy_um, section.umi, section.outlines[few])
+        assert set(table["verdict"].dropna()) <= {"aligned", "not checked"}
+    assert not caplog.records
+    table = check(section.image, section.xy_um, section.umi, sections[2].outlines)
+    assert table.set_index("compared")["verdict"].dropna()["nuclei"] == "unrelated"
+
+
 def test_single_transcripts_are_checked(sections, tmp_path):
     section = sections[2]
     rng = np.random.default_rng(0)

@@ -170,6 +170,28 @@ def test_damaged_and_foreign_files(tmp_path, name, content, said):
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize("compression", ["deflate", "lzw", "zstd"])
+def test_a_damaged_label_image(tmp_path, compression):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 900, (256, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "l.tif", labels, tile=(64, 64), compression=compression)
+    data = bytearray((tmp_path / "l.tif").read_bytes())
+    data[len(data) // 2 :] = rng.bytes(len(data) - len(data) // 2)
+    (tmp_path / "l.tif").write_bytes(data)
+    with pytest.raises(UserError, match="no readable label image"):
+        read_polygons(tmp_path / "l.tif", 1.0, (256, 256))
+
+
+@pytest.mark.parametrize("name", ["n.geojson.gz", "n.csv.gz"])
+def test_damaged_gzip(tmp_path, name):
+    """Some damage shows as zlib's own error, which is no OSError."""
+    packed = bytearray(gzip.compress(np.random.default_rng(0).bytes(4000)))
+    packed[10] = 0xFF  # a block of no known kind
+    (tmp_path / name).write_bytes(packed)
+    with pytest.raises(UserError, match="Error -3"):
+        read(tmp_path / name)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="unreadable file"):
         read(tmp_path / "none.geojson")
@@ -214,6 +236,15 @@ def test_our_own_table_is_read_back(tmp_path):
     frame.to_parquet(tmp_path / "n.parquet")
     nuclei, _ = read(tmp_path / "n.parquet")
     pd.testing.assert_frame_equal(pd.DataFrame(nuclei), pd.DataFrame(frame))
+
+
+@pytest.mark.parametrize("change", [lambda f: f[f.index != 1], lambda f: pd.concat([f[2:], f[:2]])])
+def test_ids_outlive_filtering_and_joining(tmp_path, change):
+    frame = gpd.GeoDataFrame({"cell_id": list("abcd")}, geometry=BOXES)
+    changed = change(frame)
+    changed.to_parquet(tmp_path / "n.parquet")
+    nuclei, _ = read(tmp_path / "n.parquet")
+    assert sorted(nuclei.index) == sorted(changed["cell_id"])
 
 
 def test_a_parquet_table_of_something_else(tmp_path):

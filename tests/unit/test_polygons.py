@@ -108,6 +108,12 @@ def test_um_where_pixels_are_expected(tmp_path):
         read(tmp_path, nuclei_over(400, 300), 0.25, (400, 300))
 
 
+def test_um_at_half_a_um_a_pixel_are_told_by_the_corner_they_fill(tmp_path):
+    x, y = np.meshgrid(np.arange(6, 385, 15.0), np.arange(6, 285, 15.0))
+    with pytest.raises(UserError, match=r"um where pixels are expected \(a factor of 2\)"):
+        read(tmp_path, shapely.box(x, y, x + 8, y + 8).ravel(), 0.5, (400, 300))
+
+
 def test_pixels_where_um_are_expected(tmp_path):
     polygons = scaled(nuclei_over(400, 300), 4)
     gpd.GeoDataFrame(geometry=polygons).to_parquet(tmp_path / "n.parquet")

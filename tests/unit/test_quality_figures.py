@@ -11,7 +11,7 @@ import filter_units
 import plot_nuclei
 import plot_quality
 from histoscribe.figures.nuclei_overlay import choose_windows, overlay_table
-from histoscribe.figures.quality import QUANTITIES, quality_table
+from histoscribe.figures.quality import QUANTITIES, quality_table, readable_step
 from histoscribe.filtering import add_quality
 from histoscribe.image import Slide, write_rescaled
 from histoscribe.provenance import RECORD_KEY, record
@@ -111,6 +111,21 @@ def test_kept_molecules_are_a_share_of_the_transcripts():
     }  # fmt: skip
 
 
+def test_steps_are_called_what_they_are():
+    """What is counted in grown cells, or shared by area, is not said to lie in nuclei."""
+    left = {"bins_under_tissue": 90, "bins_touching_one_nucleus": 50, "umi_under_tissue": 400}
+    left |= {"umi_in_touched_bins": 300, "umi_assigned": 200, "all": 10, "umi_kept": 100}
+    account = pd.DataFrame({"stage": "counting", "rule": left.keys(), "left": left.values()})
+    account.loc[account["rule"] == "all", "stage"] = "filter"
+    table = quality_table(account, pd.DataFrame(index=range(10)), [])
+    steps = table[table["panel"] == "steps"]
+    assert [readable_step(step) for step in steps["label"]] == [
+        "molecules under tissue", "in touched bins", "assigned to one unit", "in kept units",
+        "bins under tissue", "touching one nucleus",
+    ]  # fmt: skip
+    assert steps["share"].round(2).tolist() == [1, 0.75, 0.5, 0.25, 1, 0.56]
+
+
 def test_an_image_alone_has_areas_only(tmp_path, repository):
     units = ad.AnnData(
         sparse.csr_matrix((40, 0), dtype=np.int32),
@@ -158,9 +173,12 @@ def test_each_window_lies_in_the_one_before_and_holds_nuclei(nuclei):
 def test_density_is_that_of_the_tissue(nuclei):
     centre = shapely.get_coordinates(shapely.centroid(np.asarray(nuclei.geometry)))
     whole = choose_windows(centre, (1000.0, 1000.0))[:1]
-    on_all = overlay_table(nuclei, whole, None)["nuclei_per_mm2"][0]
+    assert overlay_table(nuclei, whole, None)["nuclei_per_mm2"][0] == pytest.approx(600)
     half = overlay_table(nuclei, whole, np.array([shapely.box(0, 0, 1000, 500)]))
-    assert half["nuclei_per_mm2"][0] == pytest.approx(2 * on_all)
+    assert half["nuclei_per_mm2"][0] == pytest.approx(2 * (centre[:, 1] < 500).sum())
+    assert half["n_nuclei"][0] == 600
+    glass = overlay_table(nuclei, whole, np.array([shapely.box(2000, 0, 2100, 500)]))
+    assert np.isnan(glass["nuclei_per_mm2"][0])
 
 
 @pytest.mark.parametrize("size_px", [(300, 260), (120, 90)])

@@ -1,6 +1,7 @@
 import gzip
 import json
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ from scipy import sparse
 from section_files import tissue_image, write_10x_h5, write_tiff, write_visium_hd
 
 from histoscribe.errors import UserError
-from histoscribe.image import open_slide
+from histoscribe.image import Slide, open_slide
 from histoscribe.platforms import measured_files
 from histoscribe.provenance import recall
 from histoscribe.readers import SectionSource, legacy_st, open_section, read_section
@@ -56,6 +57,31 @@ def test_repeated_symbols_become_unique(tmp_path):
     counts = sparse.csr_matrix(np.eye(3, dtype=int))
     path = write_10x_h5(tmp_path / "m.h5", counts, ["a", "b", "c"], ["X", "X", "Y"])
     assert list(read_10x_matrix(path).var.index) == ["X", "X-1", "Y"]
+
+
+def test_positions_just_outside_the_image_are_left_out(tmp_path, slide, caplog):
+    folder = write_visium_hd(tmp_path / "outs")
+    whole = read(folder, slide)
+    # 16 um a bin: the right edge of the image now runs between the last two columns of bins.
+    right_um = np.unique(whole.obsm["spatial"][:, 0])[-2:].mean()
+    cropped = Slide(slide.path, np.asarray(tissue_image(400, round(right_um / 0.5))), 0.5)
+    adata = read(folder, cropped)
+    inside = whole.obsm["spatial"][:, 0] < right_um
+    np.testing.assert_array_equal(adata.obsm["spatial"], whole.obsm["spatial"][inside])
+    assert (whole.X[inside] != adata.X).nnz == 0
+    assert "20 of 600 positions lie outside the image and are left out" in caplog.text
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0])
+def test_what_is_no_count_is_refused(tmp_path, slide, value):
+    folder = write_visium_hd(tmp_path / "outs")
+    with h5py.File(measured_files("visium_hd", folder, "bin", 8)["matrix"], "a") as file:
+        values = file["matrix/data"][:].astype(np.float64)
+        values[3] = value
+        del file["matrix/data"]
+        file["matrix/data"] = values
+    with pytest.raises(UserError, match=f"not raw counts: {value:g} and 0 more"):
+        read(folder, slide)
 
 
 def test_hdf5_cut_in_half(tmp_path, slide):

@@ -232,6 +232,9 @@ def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
         assert part in text
 
 
+SEGMENTER = {"simulated": ["a", "b"], "stained": "d"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -251,6 +254,11 @@ def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
         ({"units": {"counting": "nearest"}}, "'nearest' is not one of"),
         ({"tissue": {"min_saturation": 0.2}}, "found 0.2, above max_saturation 0.12"),
         ({"stain": {"method": "vahadane"}}, "'vahadane' is not one of"),
+        ({"segmenter": {"training": {"epoch": 5}}}, "'epoch' is not one of"),
+        ({"segmenter": {"simulated": ["a"], "stained": "d"}}, "1 simulated sections and d"),
+        ({"segmenter": {**SEGMENTER, "test_simulated": ["b"]}}, "found b, on which it is trained"),
+        ({"segmenter": {**SEGMENTER, "test_folders": {"d": 0.5}}}, "found d, on which it is"),
+        ({"segmenter": SEGMENTER}, "expected images to score the segmenter on"),
     ],
 )
 def test_config_problems(config, folder, repository, change, message):

@@ -1,9 +1,12 @@
 """The shipped segmenter's making: labelled images, composition, augmentation, training, scores."""
 
+from dataclasses import fields
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import yaml
 from PIL import Image
 from skimage.measure import label as connected_parts
 
@@ -53,6 +56,9 @@ def test_a_folder_gives_images_with_labels(tmp_path):
     assert found.um_per_px == 0.25
     Image.fromarray(image.labels[:50].astype(np.uint16)).save(tmp_path / "a_label.png")
     with pytest.raises(UserError, match=r"60 x 50 px.*60 x 60 px"):
+        read_folder(tmp_path, 0.25)
+    Image.fromarray(image.pixels).save(tmp_path / "a_label.png")
+    with pytest.raises(UserError, match="pixels of 3 values; expected one number a pixel"):
         read_folder(tmp_path, 0.25)
     with pytest.raises(UserError, match="no labelled image"):
         read_folder(tmp_path / "nowhere", 0.25)
@@ -139,6 +145,19 @@ def test_gaps_hold_no_nuclei():
     white = (image.pixels > 235).all(axis=2)
     assert white.mean() > 0.1
     assert (image.labels[white] > 0).mean() < 0.02
+
+
+@pytest.mark.parametrize(("n_simulated", "n_stained"), [(1, 3), (3, 1)])
+def test_one_image_cannot_both_train_and_validate(n_simulated, n_stained):
+    images = [spotted(name=str(i)) for i in range(3)]
+    with pytest.raises(UserError, match="found 1; expected two or more"):
+        prepare_images(images[:n_simulated], images[:n_stained], TrainingSettings())
+
+
+def test_the_schema_names_every_training_setting(repository):
+    schema = yaml.safe_load((repository / "workflow/schemas/config.schema.yaml").read_text())
+    named = schema["properties"]["segmenter"]["properties"]["training"]
+    assert set(named["propertyNames"]["enum"]) == {field.name for field in fields(TrainingSettings)}
 
 
 def test_held_out_images_stay_out_of_training():

@@ -1,5 +1,8 @@
 """Every kind of file and of pixels: read as 8-bit RGB by region, or refused by name."""
 
+import contextlib
+
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -172,6 +175,20 @@ def test_a_16_bit_range_that_nothing_states_is_refused(tmp_path, pixels):
         open_slide(tmp_path / "a.tif")
 
 
+def test_what_was_not_scanned_says_nothing_of_the_range(tmp_path, pixels):
+    stored = pixels.astype(np.uint16) * 16
+    stored[:64] = 65535
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **TILED)
+    with pytest.raises(UserError, match=r"16-bit pixels that reach only \d{4},"):
+        open_slide(tmp_path / "a.tif")
+
+
+def test_a_png_of_16_bits_is_refused(tmp_path, pixels):
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels.astype(np.uint16) * 16))
+    with pytest.raises(UserError, match="a PNG of 16 bits a colour"):
+        open_slide(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("photometric", ["ycbcr", "rgb"])
 def test_jpeg_in_tiff(tmp_path, photometric):
     smooth = np.add.outer(np.arange(180), np.arange(230)) // 2
@@ -199,6 +216,39 @@ def test_palettes(tmp_path, pixels):
         tmp_path / "a.tif", np.asarray(image), photometric="palette", colormap=colours.T, **TILED
     )
     assert_reads(tmp_path / "a.tif", expected)
+    # Some writers give the colours 8 bits only.
+    colours //= 257
+    tifffile.imwrite(
+        tmp_path / "b.tif", np.asarray(image), photometric="palette", colormap=colours.T, **TILED
+    )
+    assert_reads(tmp_path / "b.tif", expected)
+
+
+@pytest.mark.parametrize(("photometric", "n_channels"), [("separated", 4), ("rgb", 3)])
+def test_tiles_that_were_not_scanned_are_white(tmp_path, photometric, n_channels):
+    """The file leaves the first tile out: of inks, as of light, nothing is white."""
+    inks = np.full((128, 128, n_channels), 90, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", inks, photometric=photometric, tile=(64, 64))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tag = tiff.pages[0].tags[name]
+            tag.overwrite([0, *tag.value[1:]])
+    slide = open_slide(tmp_path / "a.tif")
+    assert slide.read_region(0, 0, 64, 64).min() == 255
+    assert slide.read_region(64, 0, 64, 64).max() < 200
+
+
+def test_damaged_headers_are_said(tmp_path, pixels):
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", **TILED)
+    whole = (tmp_path / "a.tif").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for at in rng.integers(4, 400, 3):
+            damaged[at] = rng.integers(256)
+        (tmp_path / "a.tif").write_bytes(damaged)
+        with contextlib.suppress(UserError):
+            open_slide(tmp_path / "a.tif")
 
 
 def test_whole_images(tmp_path, pixels):

@@ -54,6 +54,8 @@ def test_pixels_must_be_square():
     assert square_um_per_px(None, None, "a.svs") is None
     assert square_um_per_px(0.25, None, "a.svs") == 0.25
     assert square_um_per_px(0.25, 0.2505, "a.svs") == 0.25
+    assert square_um_per_px(0.0, 0.25, "a.svs") == 0.25
+    assert square_um_per_px(0.0, 0.0, "a.svs") is None
     with pytest.raises(UserError, match=r"a\.svs: found pixels of 0\.25 x 0\.5 um"):
         square_um_per_px(0.25, 0.5, "a.svs")
 

@@ -40,6 +40,7 @@ rule count_units:
             "filtering.py",
             "image",
             "readers",
+            "platforms.py",
             "units.py",
         ),
     script:

@@ -34,7 +34,7 @@ rule summarise_evaluation:
     """One row an experiment, fold and section."""
     input:
         scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
-        alignments=alignments([*EVALUATED, *TRAINING]),
+        alignments=alignments([*EVALUATED, *TRAINING, *VALIDATION]),
     output:
         ensure("<results>/summary.tsv", non_empty=True),
     log:
@@ -49,7 +49,7 @@ rule summarise_evaluation:
         runtime=10,
     params:
         evaluated=evaluations(),
-        aligned=[*EVALUATED, *TRAINING],
-        code=code_digest("evaluation.py"),
+        aligned=[*EVALUATED, *TRAINING, *VALIDATION],
+        code=code_digest("evaluation.py", "expression.py"),
     script:
         "../../scripts/summarise_evaluation.py"

@@ -25,12 +25,12 @@ rule import_nuclei:
         "../../envs/sections.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=polygons_mb,
+        runtime=60,
     params:
         section=section_params,
         polygons=lambda wildcards: str(GIVEN[wildcards.sample, wildcards.outlines]),
-        code=code_digest("polygons", "readers", "image", "units.py"),
+        code=code_digest("polygons", "readers", "platforms.py", "image", "units.py"),
     script:
         "../../scripts/import_nuclei.py"
 

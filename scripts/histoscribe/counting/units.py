@@ -23,11 +23,13 @@ def count_nuclei(
     strategy: str = "nucleus",
     grown: gpd.GeoDataFrame | None = None,
     seed: int = 0,
+    outlined: str = "nucleus",
 ) -> tuple[ad.AnnData, dict[str, int]]:
     """Nuclei x genes from bins, and the accounting of bins and molecules.
 
     `grown` are the outlines to count in under `expanded`, in the order of `nuclei`; `seed` deals
-    the molecules under `area`, where a bin lies in a nucleus that covers any of it. `obs` has
+    the molecules under `area`, where a bin lies in a nucleus that covers any of it. `outlined`,
+    nucleus or cell, is what the accounting calls the outlines; grown ones are cells. `obs` has
     area_um2 and n_bins (those with a part in the nucleus), and counted_area_um2 under `expanded`.
     Raises UserError when no bin lies in any nucleus.
     """
@@ -50,12 +52,14 @@ def count_nuclei(
         counts = sum_bins(bins.counts, nucleus, len(nuclei))
     units = _units(counts, nuclei, outlines, strategy, bins.var)
     units.obs["n_bins"] = n_bins
+    one, several = _names(strategy, outlined)
+    touching = strategy == "area"
     accounting = {
         "bins_under_tissue": len(umi),
-        "bins_in_one_nucleus": int(in_one.sum()),
-        "bins_in_several_nuclei": int(in_several.sum()),
+        f"bins_{'touching' if touching else 'in'}_one_{one}": int(in_one.sum()),
+        f"bins_{'touching' if touching else 'in'}_several_{several}": int(in_several.sum()),
         "umi_under_tissue": int(umi.sum()),
-        "umi_in_nuclei": int(umi[in_one | in_several].sum()),
+        f"umi_in_{'touched_bins' if touching else several}": int(umi[in_one | in_several].sum()),
         "umi_assigned": int(counts.sum()),
     }
     return units, accounting
@@ -82,6 +86,7 @@ def count_table(
     nuclei: gpd.GeoDataFrame,
     strategy: str = "nucleus",
     grown: gpd.GeoDataFrame | None = None,
+    outlined: str = "nucleus",
 ) -> tuple[ad.AnnData, dict[str, int]]:
     """Nuclei x genes from a table of transcripts, read in pieces, and its accounting.
 
@@ -100,13 +105,20 @@ def count_table(
     assigned = int(counts.sum())
     if assigned == 0:
         raise _nothing_inside(f"{total} transcripts", len(nuclei))
+    _, several = _names(strategy, outlined)
     accounting = {
         **table.facts["accounting"],
-        "transcripts_in_nuclei": assigned + in_several,
-        "transcripts_in_several_nuclei": in_several,
+        f"transcripts_in_{several}": assigned + in_several,
+        f"transcripts_in_several_{several}": in_several,
         "transcripts_assigned": assigned,
     }
     return _units(counts, nuclei, outlines, strategy, table.var), accounting
+
+
+def _names(strategy: str, outlined: str) -> tuple[str, str]:
+    """What the accounting calls one outline and several: grown nuclei are cells."""
+    is_cell = strategy == "expanded" or outlined == "cell"
+    return ("cell", "cells") if is_cell else ("nucleus", "nuclei")
 
 
 def _sum_transcripts(

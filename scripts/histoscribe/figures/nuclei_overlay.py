@@ -84,11 +84,16 @@ def overlay_table(
 ) -> pd.DataFrame:
     """One row a window: its place, nuclei in it, their density and median area.
 
-    Density is per mm2 of `tissue` (polygons in um) where that is given, else of the window.
+    Density is per mm2 of `tissue` (polygons in um) where that is given, of the nuclei that lie on
+    it, else of the window; NaN where the window shows no tissue.
     """
     centre_um = shapely.get_coordinates(shapely.centroid(np.asarray(nuclei.geometry)))
     area_um2 = nuclei["area_um2"].to_numpy()
     whole = None if tissue is None else shapely.union_all(tissue)
+    on_tissue = np.ones(len(centre_um), dtype=bool)
+    if whole is not None:
+        shapely.prepare(whole)
+        on_tissue = shapely.intersects_xy(whole, *centre_um.T)
     rows = []
     for number, window in enumerate(windows):
         inside = np.all((centre_um >= window.bounds[:2]) & (centre_um < window.bounds[2:]), axis=1)
@@ -102,7 +107,9 @@ def overlay_table(
                 "width_um": window.width_um,
                 "height_um": window.height_um,
                 "n_nuclei": int(inside.sum()),
-                "nuclei_per_mm2": inside.sum() / max(covered_um2, 1e-9) * 1e6,
+                "nuclei_per_mm2": (
+                    (inside & on_tissue).sum() / covered_um2 * 1e6 if covered_um2 else np.nan
+                ),
                 "median_area_um2": np.median(area_um2[inside]) if inside.any() else np.nan,
             }
         )
@@ -138,7 +145,7 @@ def draw_nuclei(
             _draw_box(axes, windows[number + 1], colours["zoom"])
         row = table.iloc[number]
         axes.set_title(
-            f"{row['n_nuclei']:,.0f} nuclei, {row['nuclei_per_mm2']:,.0f} per mm²\n"
+            f"{row['n_nuclei']:,.0f} nuclei, {_per_mm2(row['nuclei_per_mm2'])}\n"
             f"median area {row['median_area_um2']:.0f} µm²"
         )
         axes.set_xlim(extent[:2])
@@ -148,6 +155,10 @@ def draw_nuclei(
         axes.spines[:].set_visible(False)
         draw_scale_bar(axes, window.width_um)
     return figure
+
+
+def _per_mm2(density: float) -> str:
+    return f"{density:,.0f} per mm²" if np.isfinite(density) else "no tissue"
 
 
 def _draw_outlines(axes: Axes, outlines: np.ndarray, colour: str, linewidth: float) -> None:

@@ -1,5 +1,7 @@
 """The quality figure: what was lost on the way from the tissue to the units that are kept."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,18 +11,9 @@ from matplotlib.figure import Figure
 from histoscribe.figures.style import FULL_WIDTH, MM
 from histoscribe.filtering import Cut
 
-STEPS = {
-    "umi_under_tissue": "molecules under tissue",
-    "umi_in_nuclei": "in nuclei",
-    "umi_assigned": "in one nucleus",
-    "transcripts_under_tissue": "molecules under tissue",
-    "transcripts_in_nuclei": "in nuclei",
-    "transcripts_assigned": "in one nucleus",
-    "umi_kept": "in kept units",
-    "bins_under_tissue": "bins under tissue",
-    "bins_in_one_nucleus": "in one nucleus",
-    "bins_in_several_nuclei": "in several nuclei",
-}
+# Rows of the accounting that are steps from the tissue to the units.
+STEP = re.compile(r"(umi|transcripts|bins)_(under_tissue|in_.+|touching_.+|assigned|kept)")
+READABLE_STEP = {"assigned": "assigned to one unit", "kept": "in kept units"}
 QUANTITIES = {
     "area_um2": "area (µm²)",
     "umi": "molecules (UMI)",
@@ -50,13 +43,15 @@ def quality_table(accounting: pd.DataFrame, obs: pd.DataFrame, cuts: list[Cut]) 
     """
     left = accounting.set_index("rule")["left"]
     rows = []
-    for step in STEPS:
-        if step in left.index:
-            kind = step.split("_")[0]
-            # Of transcripts each is a molecule.
-            molecules = "umi" if "umi_under_tissue" in left.index else "transcripts"
-            whole = left[f"{molecules if kind == 'umi' else kind}_under_tissue"]
-            rows.append(("steps", step, np.nan, np.nan, left[step], left[step] / max(whole, 1)))
+    steps = [match for match in map(STEP.fullmatch, left.index) if match]
+    whole = {m[1]: left[m[0]] for m in steps if m[2] == "under_tissue"}
+    whole.setdefault("umi", whole.get("transcripts"))  # of transcripts each is a molecule
+    for step, kind, what in sorted(
+        [(m[0], m[1], m[2]) for m in steps], key=lambda s: s[1] == "bins"
+    ):
+        if not (kind == "transcripts" and what.startswith("in_several")):
+            share = left[step] / max(whole[kind], 1)
+            rows.append(("steps", step, np.nan, np.nan, left[step], share))
     filtered = accounting[accounting["stage"] == "filter"]
     n_units = max(int(filtered["left"].iloc[0]), 1)
     rows += [
@@ -105,7 +100,7 @@ def draw_quality(table: pd.DataFrame, sample: str, colours: dict[str, str]) -> F
     if len(steps):
         axes = figure.add_subplot(left[0])
         kinds = steps["label"].str.split("_").str[0].tolist()
-        labels = [STEPS[step] for step in steps["label"]]
+        labels = steps["label"].map(readable_step).tolist()
         places = [i + 0.6 * (kind == "bins") for i, kind in enumerate(kinds)]
         _draw_bars(axes, places, labels, steps, colours)
         axes.set_title("molecules and bins", loc="left")
@@ -123,6 +118,14 @@ def draw_quality(table: pd.DataFrame, sample: str, colours: dict[str, str]) -> F
         fontweight="bold", fontsize=8, x=0.01, ha="left",
     )  # fmt: skip
     return figure
+
+
+def readable_step(step: str) -> str:
+    """A step of the accounting in words."""
+    kind, what = STEP.fullmatch(step).groups()
+    if what == "under_tissue":
+        return f"{'bins' if kind == 'bins' else 'molecules'} under tissue"
+    return READABLE_STEP.get(what, what.replace("_", " "))
 
 
 def _readable(rule: str) -> str:

@@ -85,10 +85,13 @@ def require_used_range(probes: list[np.ndarray], maximum: int, path: Path) -> No
     """Refuse 16-bit samples that fill only a low part of a range that nothing else states.
 
     Glass is bright: a section whose brightest pixel lies under a quarter of the range comes from
-    a camera of fewer bits, and would turn out black.
+    a camera of fewer bits, and would turn out black. The maximum itself does not count: what was
+    not scanned is filled with it.
     """
-    brightest = max(int(probe.max(initial=0)) for probe in probes)
-    if brightest < maximum / 4:
+    samples = np.concatenate([probe.ravel() for probe in probes])
+    samples = samples[samples < maximum]
+    brightest = int(samples.max(initial=0))
+    if len(samples) and brightest < maximum / 4:
         raise UserError(
             problem(
                 str(path),

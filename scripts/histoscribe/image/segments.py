@@ -80,7 +80,8 @@ class SegmentedSamples:
         n_channels = len(self._places) * page.samplesperpixel
         self.shape = (page.imagelength, page.imagewidth, n_channels)
         self.dtype = page.dtype
-        self._blank = min(UNSCANNED, np.iinfo(self.dtype).max)
+        is_ink = page.photometric == tifffile.PHOTOMETRIC.SEPARATED
+        self._blank = 0 if is_ink else min(UNSCANNED, np.iinfo(self.dtype).max)
         rows = min(self._height, page.imagelength)
         segment_bytes = rows * self._width * self._n_contiguous * self.dtype.itemsize
         n_kept = max(CACHE_BYTES // segment_bytes, len(self._places) * self._n_planes)

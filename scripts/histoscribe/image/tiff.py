@@ -45,6 +45,11 @@ UM_PER_UNIT = {
 FLUORESCENCE = ("dapi", "hoechst", "fitc", "cy3", "cy5", "alexa")
 DEVICE_INDEPENDENT = (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB, PHOTOMETRIC.ITULAB)
 RIVAL_SHARE = 0.5  # of the section's area, above which a second image leaves a doubt
+# What damaged tags lead to, beside tifffile's own error.
+DAMAGED = (
+    tifffile.TiffFileError, OSError, LookupError, ValueError, ArithmeticError, TypeError,
+    AttributeError,
+)  # fmt: skip
 N_PROBES = 6  # a side
 PROBE_PX = 64
 
@@ -65,7 +70,7 @@ def open_tiff(path: Path) -> Slide:
             um_per_px = square_um_per_px(*_um_per_px(tiff, level, ome), str(path))
             tag = level.keyframe.tags.get("Orientation")
             warn_if_turned(int(tag.value) if tag else 1, path)
-    except (tifffile.TiffFileError, IndexError, KeyError, ValueError, OSError) as error:
+    except DAMAGED as error:
         raise UserError(unreadable(path, error)) from error
     return Slide(path, pixels, um_per_px)
 
@@ -128,7 +133,8 @@ def _rgb_pixels(path: Path, level: tifffile.TiffPageSeries, ome: ElementTree.Ele
     if level.axes == "YX":
         if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None:
             raise greyscale(path)
-        palette = (page.colormap.T >> 8).astype(np.uint8)
+        # 16 bits a colour, but that old writers leave the upper 8 empty.
+        palette = (page.colormap.T >> 8 * (page.colormap.max() > 255)).astype(np.uint8)
         return RgbView(level_samples(path, level), through_palette(palette))
     n_channels = level.shape[-1] if level.axes == "YXS" else level.shape[0]
     to_rgb8 = _converter(path, level, n_channels, ome)

@@ -31,11 +31,21 @@ def open_whole(path: Path) -> Slide:
             if image.mode == "P" and "transparency" in image.info:
                 image = image.convert("RGBA")
             mode, palette = image.mode, image.getpalette()
+            if mode in ("RGB", "RGBA") and _png_bits(path) == 16:
+                # Pillow would keep the upper 8 bits, and of a 12-bit camera's image hardly any.
+                raise refused(path, "a PNG of 16 bits a colour")
             warn_if_turned(image.getexif().get(EXIF_ORIENTATION, 1), path)
             samples = np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(unreadable(path, error, "image")) from error
     return Slide(path, _as_rgb(samples, mode, palette, path), None)
+
+
+def _png_bits(path: Path) -> int | None:
+    """Bits a sample of a PNG, from its header; None for other files."""
+    with path.open("rb") as file:
+        header = file.read(25)
+    return header[24] if header.startswith(b"\x89PNG") else None
 
 
 def _as_rgb(samples: np.ndarray, mode: str, palette: list[int] | None, path: Path) -> object:

@@ -33,7 +33,9 @@ def read_labels(path: Path, image_size_px: tuple[int, int]) -> GivenPolygons:
         _require_labels(labels, path)
         scale = _scale(labels.shape, image_size_px, path)
         corners = _corners(_bands(labels), path)
-    except (OSError, ValueError, EOFError, SyntaxError, tifffile.TiffFileError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # each compression raises its own for damaged pixels
         found = f"no readable label image ({error})"
         raise UserError(problem(str(path), found, EXPECTED, "Write it again.")) from error
     xy, ring, label = _outer_rings(*corners)

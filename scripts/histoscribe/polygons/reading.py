@@ -1,6 +1,7 @@
 """Read polygons of any known format into um in the image frame, repaired and checked."""
 
 import logging
+import zlib
 from pathlib import Path
 
 import geopandas as gpd
@@ -22,6 +23,7 @@ MIN_SHARE_IN_IMAGE = 0.95
 MIN_SHARE_OF_OTHER_FRAME = 0.5
 AREA_UM2 = (2.0, 5000.0)
 SMALL_UM2 = 10.0  # a median below is rare among nuclei, and what um taken for pixels look like
+SMALL_IN_CORNER_UM2 = 20.0  # the same where they fill just the corner that um would fill
 KINDS = ("nucleus", "cell")
 IMAGE_STARTS = (b"\x93NUMPY", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -131,7 +133,7 @@ def _read_given(path: Path, um_per_px: float, size_um: np.ndarray, kind: str) ->
                 return read_geojson(file.read(), path, kind)
         if path.name.removesuffix(".gz").endswith(".csv"):
             return read_csv(path)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             problem(str(path), f"an unreadable file ({error})", "polygons", "Write it again.")
         ) from error
@@ -218,7 +220,9 @@ def _require_no_um(
         f"polygons only in the first {reach[0]:.0%} of the width and {reach[1]:.0%} of the height, "
         f"of median area {area_um2:.3g} um2"
     )
-    if area_um2 < SMALL_UM2 < area_um2 / um_per_px**2:
+    fills_corner = (reach > 0.8 * um_per_px).all()
+    small_um2 = SMALL_IN_CORNER_UM2 if fills_corner else SMALL_UM2
+    if area_um2 < small_um2 < area_um2 / um_per_px**2:
         raise UserError(
             problem(
                 where,

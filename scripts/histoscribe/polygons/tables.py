@@ -1,6 +1,7 @@
 """Polygons from tables in um: GeoParquet, and Xenium boundaries with a row a vertex."""
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -48,7 +49,7 @@ def read_csv(path: Path) -> GivenPolygons:
             table = pd.read_csv(file, dtype={"cell_id": str})
         if set(VERTEX_COLUMNS) <= set(table):
             return _outlines_of_vertices(table)
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise UserError(_unreadable(path, f"no readable table ({error})")) from error
     raise UserError(_unreadable(path, f"a table of {', '.join(map(str, table.columns[:8]))}"))
 
@@ -63,7 +64,8 @@ def open_text(path: Path) -> IO[bytes]:
 def _read_geoparquet(path: Path) -> GivenPolygons:
     frame = gpd.read_parquet(path)
     name = next((n for n in ID_NAMES if n in frame), None)
-    has_ids = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
+    # Numbers without a name are what filtering or joining tables leaves.
+    has_ids = frame.index.name is not None or frame.index.dtype.kind not in "iu"
     ids = frame.index if has_ids or name is None else frame[name]
     # A collection may hold multipolygons, so parts are taken twice.
     parts, owner = shapely.get_parts(np.asarray(frame.geometry), return_index=True)

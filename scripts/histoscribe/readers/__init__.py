@@ -10,6 +10,7 @@ Platforms that measure single molecules have `read_panel` and `read_transcripts`
 which `write_transcript_section` turns into `transcripts.parquet`.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ READERS: dict[str, ModuleType] = {
 }
 # An image shrunken to 0.8 still holds two thirds; in whole images all positions lie inside.
 MIN_SHARE_IN_IMAGE = 0.95
+LEFT_OUT = "%s: %d of %d %s lie outside the image and are left out; was it cropped?"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,17 @@ def open_section(
 def read_section(source: SectionSource) -> ad.AnnData:
     """The measured section: raw counts, `obsm["spatial"]` in um, facts in `uns["histoscribe"]`.
 
-    Raises UserError where more than a few positions lie outside the image.
+    Positions outside the image are left out, with a warning. Raises UserError where they are more
+    than a few.
     """
     reader = READERS[source.platform]
     adata, unit_size_um = reader.read(source.files)
     size_px = (source.slide.width_px, source.slide.height_px)
-    _require_inside(adata.obsm["spatial_px"], size_px, source.sample)
+    inside = _inside(adata.obsm["spatial_px"], size_px, source.sample)
+    if not inside.all():
+        n_outside = int((~inside).sum())
+        log.warning(LEFT_OUT, source.sample, n_outside, len(inside), "positions")
+        adata = adata[inside].copy()
     adata.obsm["spatial"] = px_to_um(adata.obsm.pop("spatial_px"), source.um_per_px)
     adata.uns[RECORD_KEY] = record(
         sample=source.sample,
@@ -91,7 +100,8 @@ def read_section(source: SectionSource) -> ad.AnnData:
 def write_transcript_section(source: SectionSource, output: Path) -> None:
     """Write the section's transcripts: positions in um of the image, genes, and their accounting.
 
-    Raises UserError where more than a few transcripts lie outside the image.
+    Transcripts outside the image are left out, with a warning. Raises UserError where they are more
+    than a few.
     """
     reader, files, um_per_px = READERS[source.platform], source.files, source.um_per_px
     var = reader.read_panel(files)
@@ -102,12 +112,13 @@ def write_transcript_section(source: SectionSource, output: Path) -> None:
         n_inside = n = 0
         low, high = np.full(2, np.inf), np.full(2, -np.inf)
         for points_um, code in reader.read_transcripts(files, um_per_px, var.index, accounting):
-            n_inside += int(np.all((points_um >= 0) & (points_um <= size_um), axis=1).sum())
+            inside = np.all((points_um >= 0) & (points_um <= size_um), axis=1)
+            n_inside += int(inside.sum())
             n += len(code)
             if len(code):
                 low = np.minimum(low, points_um.min(axis=0))
                 high = np.maximum(high, points_um.max(axis=0))
-            yield points_um, code
+            yield points_um[inside], code[inside]
         if n == 0:
             raise UserError(
                 problem(
@@ -119,6 +130,9 @@ def write_transcript_section(source: SectionSource, output: Path) -> None:
             )
         if n_inside < MIN_SHARE_IN_IMAGE * n:
             raise _outside(source.sample, "transcripts", n_inside / n, (low, high), size_um, "um")
+        if n_inside < n:
+            log.warning(LEFT_OUT, source.sample, n - n_inside, n, "transcripts")
+            accounting["transcripts_under_tissue"] -= n - n_inside
 
     facts = {
         "sample": source.sample,
@@ -129,11 +143,13 @@ def write_transcript_section(source: SectionSource, output: Path) -> None:
     write_transcripts(checked(), var, facts, output)
 
 
-def _require_inside(position_px: np.ndarray, size_px: tuple[int, int], sample: str) -> None:
-    inside = np.all((position_px >= 0) & (position_px <= np.asarray(size_px)), axis=1).mean()
-    if inside < MIN_SHARE_IN_IMAGE:
+def _inside(position_px: np.ndarray, size_px: tuple[int, int], sample: str) -> np.ndarray:
+    """Which positions (n, 2) lie in the image; nearly all of them must."""
+    inside = np.all((position_px >= 0) & (position_px <= np.asarray(size_px)), axis=1)
+    if inside.mean() < MIN_SHARE_IN_IMAGE:
         extent = position_px.min(axis=0), position_px.max(axis=0)
-        raise _outside(sample, "positions", inside, extent, np.asarray(size_px), "px")
+        raise _outside(sample, "positions", inside.mean(), extent, np.asarray(size_px), "px")
+    return inside
 
 
 def _outside(

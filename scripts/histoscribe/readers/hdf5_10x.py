@@ -102,12 +102,22 @@ def _features(group: h5py.Group) -> pd.DataFrame:
 def _counts(group: h5py.Group) -> sparse.csr_matrix:
     """Stored by barcode, which is CSR for barcodes x features; HDF5 converts as it reads."""
     n_features, n_barcodes = (int(n) for n in group["shape"][:])
-    data = group["data"].astype(np.int32)[:]
+    data = _whole_numbers(group["data"])
     indices = group["indices"].astype(np.int32)[:]
     wide = len(data) > np.iinfo(np.int32).max
     indptr = group["indptr"].astype(np.int64 if wide else np.int32)[:]
     counts = sparse.csr_matrix((data, indices, indptr), shape=(n_barcodes, n_features), copy=False)
     counts.check_format(full_check=True)
+    return counts
+
+
+def _whole_numbers(dataset: h5py.Dataset) -> np.ndarray:
+    """Values as int32, converted by HDF5 as it reads where they are stored as integers."""
+    values = (dataset.astype(np.int32) if dataset.dtype.kind in "iu" else dataset)[:]
+    counts = values.astype(np.int32, copy=False)
+    if len(counts) and (counts.min() < 0 or not np.array_equal(counts, values)):
+        wrong = values[(values < 0) | (counts != values)]
+        raise ValueError(f"not raw counts: {wrong[0]:g} and {len(wrong) - 1} more such values")
     return counts
 
 

@@ -65,13 +65,23 @@ def draw_labels(nuclei: gpd.GeoDataFrame, um_per_px: float, shape: tuple[int, in
 def read_folder(folder: Path, um_per_px: float | None) -> list[LabelledImage]:
     """Every image of a folder that has a label image beside it (`x.png`, `x_label.png`).
 
-    Labels are made whole: a number that stands for several pieces becomes several nuclei.
+    Labels are taken as they are. Raises UserError for a label image that is none, or of another
+    size.
     """
     found = []
     for path in sorted(folder.glob(f"*{LABEL_ENDING}")):
         image = path.with_name(path.name.removesuffix(LABEL_ENDING) + ".png")
         pixels = np.asarray(Image.open(image).convert("RGB"))
         labels = np.asarray(imread(path)).astype(np.int32)
+        if labels.ndim != 2:
+            raise UserError(
+                problem(
+                    str(path),
+                    f"pixels of {labels.shape[2]} values",
+                    "one number a pixel, that of its nucleus",
+                    "Save the labels as 8 or 16-bit greyscale.",
+                )
+            )
         if labels.shape != pixels.shape[:2]:
             raise UserError(
                 problem(

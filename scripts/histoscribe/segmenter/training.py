@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from histoscribe.errors import UserError, problem
 from histoscribe.segmenter.augmentation import Augmenter
 from histoscribe.segmenter.composition import CompositionSettings, compose, cut_nuclei
 from histoscribe.segmenter.labelled_images import LabelledImage, to_nuclear_area, without_debris
@@ -65,8 +66,19 @@ def prepare_images(
     """Images to train and to validate on, each source about equally often.
 
     `stained` images have no known resolution: their nuclei are scaled to what nuclei measure. A
-    held-out image gives neither patches nor cut-out nuclei to training.
+    held-out image gives neither patches nor cut-out nuclei to training. Raises UserError where
+    there are less than two images of a kind.
     """
+    for kind, images in (("simulated sections", simulated), ("stained images", stained)):
+        if len(images) < 2:
+            raise UserError(
+                problem(
+                    f"images to train on, {kind}",
+                    str(len(images)),
+                    "two or more, since some are held out",
+                    "Add some under segmenter in the config.",
+                )
+            )
     rng = np.random.default_rng(settings.seed)
     held_out = rng.random(len(stained)) < settings.held_out_share
     held_out[rng.integers(len(stained))] = True
