@@ -14,6 +14,7 @@ from histoscribe.errors import UserError
 from histoscribe.image import open_slide, read_window, resample_region, rescale, write_rescaled
 from histoscribe.image.segments import SegmentedSamples
 from histoscribe.image.slide import Slide
+from histoscribe.readers import open_section
 from histoscribe.storage import written_whole
 
 
@@ -117,7 +118,7 @@ def test_a_slide_coarser_than_the_working_resolution_is_said(
     tmp_path, caplog, um_per_px, is_warned
 ):
     image = write_tiff(tmp_path / "a.tif", tissue_image(60, 80), um_per_px)
-    entry.main(image, "image", {}, None, 0.5, "a", tmp_path / "b.ome.tif")
+    entry.main(open_section("a", "image", image, {}, None), 0.5, tmp_path / "b.ome.tif")
     assert ("upsampled to the working resolution of 0.5" in caplog.text) == is_warned
 
 
