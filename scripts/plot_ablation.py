@@ -11,6 +11,7 @@ from histoscribe.joblog import job_log
 
 def main(
     scores: list[tuple[str, str, str, Path]],
+    summary: Path,
     kinds: dict[str, str],
     style: Path,
     palette: Path,
@@ -24,7 +25,7 @@ def main(
         pd.read_csv(path, sep="\t").assign(experiment=experiment, fold=fold, sample=sample)
         for experiment, fold, sample, path in scores
     ).reset_index(drop=True)
-    table = ablation_table(gathered)
+    table = ablation_table(gathered, pd.read_csv(summary, sep="\t"))
     save_figure(draw_ablation(table, colours), table, outputs)
 
 
@@ -37,6 +38,7 @@ if __name__ == "__main__" and "snakemake" in globals():
                     snakemake.params.evaluated, snakemake.input.scores, strict=True
                 )
             ],
+            summary=Path(snakemake.input.summary),
             kinds=snakemake.params.kinds,
             style=Path(snakemake.input.style),
             palette=Path(snakemake.input.palette),

@@ -1,50 +1,71 @@
-"""Gather every experiment's scores into the one table that is read first."""
+"""Gather the scores of every experiment into the one table that a user reads first."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from histoscribe.block_bootstrap import compare
 from histoscribe.evaluation import SUMMARY_COLUMNS, summarise, trust_of_alignment
+from histoscribe.experiments import BASELINE
 from histoscribe.joblog import job_log
 from histoscribe.storage import written_whole
 
+Key = tuple[str, str, str]  # experiment, fold, sample
+
 
 def main(
-    scores: list[tuple[str, str, str, Path]], alignments: dict[str, Path], output: Path
+    scores: dict[Key, Path],
+    replicates: dict[Key, Path],
+    alignments: dict[str, Path],
+    summary: Path,
+    comparisons: Path,
 ) -> None:
     verdicts = {
-        sample: str(pd.read_csv(path, sep="\t").loc[0, "verdict"])
+        sample: str(pd.read_csv(path, sep="\t", nrows=1).loc[0, "verdict"])
         for sample, path in alignments.items()
     }
-    tested = {sample for _, _, sample, _ in scores}
+    tested = {sample for _, _, sample in scores}
     trained = {sample: verdict for sample, verdict in verdicts.items() if sample not in tested}
-    rows = [
-        {
-            "experiment": experiment,
-            "fold": fold,
-            "sample": sample,
-            **summarise(pd.read_csv(path, sep="\t")),
-            "alignment": trust_of_alignment(verdicts[sample], trained),
-        }
-        for experiment, fold, sample, path in scores
-    ]
-    with written_whole(output) as partial:
-        pd.DataFrame(rows, columns=SUMMARY_COLUMNS).to_csv(
-            partial, sep="\t", index=False, float_format="%.4f"
+    genes = {key: pd.read_csv(path, sep="\t") for key, path in scores.items()}
+    resampled = {key: pd.read_csv(path, sep="\t") for key, path in replicates.items()}
+    rows, differences = [], []
+    for experiment, fold, sample in genes:
+        key = experiment, fold, sample
+        baseline = genes.get((BASELINE, fold, sample))
+        rows.append(
+            {
+                "experiment": experiment,
+                "fold": fold,
+                "sample": sample,
+                **summarise(genes[key], resampled[key], baseline),
+                "alignment": trust_of_alignment(verdicts[sample], trained),
+            }
         )
+    first = next(iter(genes))[0]
+    for fold, sample in dict.fromkeys((fold, sample) for _, fold, sample in genes):
+        beside = {e: table for (e, f, s), table in resampled.items() if (f, s) == (fold, sample)}
+        if len(beside[first]):
+            reached = {e: genes[e, fold, sample]["pcc"].mean() for e in beside}
+            found = compare(beside, reached, first)
+            differences.append(found.assign(fold=fold, sample=sample))
+    table = pd.concat(differences) if differences else compare({}, {}, first)
+    for frame, path in (
+        (pd.DataFrame(rows, columns=SUMMARY_COLUMNS), summary),
+        (table, comparisons),
+    ):
+        with written_whole(path) as partial:
+            frame.to_csv(partial, sep="\t", index=False, float_format="%.4f")
 
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
+        keys = [tuple(key) for key in snakemake.params.evaluated]
         main(
-            scores=[
-                (*key, Path(path))
-                for key, path in zip(
-                    snakemake.params.evaluated, snakemake.input.scores, strict=True
-                )
-            ],
+            scores=dict(zip(keys, map(Path, snakemake.input.scores), strict=True)),
+            replicates=dict(zip(keys, map(Path, snakemake.input.replicates), strict=True)),
             alignments=dict(
                 zip(snakemake.params.aligned, map(Path, snakemake.input.alignments), strict=True)
             ),
-            output=Path(snakemake.output[0]),
+            summary=Path(snakemake.output.summary),
+            comparisons=Path(snakemake.output.comparisons),
         )

@@ -5,6 +5,7 @@ the correlation that a perfect predictor of the expected expression would reach 
 counts: the square root of the Spearman-Brown reliability of two binomial halves of the counts.
 """
 
+import logging
 from dataclasses import dataclass
 
 import anndata as ad
@@ -13,11 +14,22 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import rankdata
 
+from histoscribe.block_bootstrap import (
+    MIN_BLOCKS,
+    REPLICATE_COLUMNS,
+    interval,
+    replicate_scores,
+    replicate_table,
+    resample_blocks,
+)
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import log_normalise, target_total, targets
 from histoscribe.provenance import recall
 
+log = logging.getLogger(__name__)
+
 GENES_AT_ONCE = 256
+MIN_CEILING = 0.05
 SUMMARY_COLUMNS = [
     "experiment",
     "fold",
@@ -32,6 +44,9 @@ SUMMARY_COLUMNS = [
     "accuracy",
     "ceiling_mean",
     "fraction_of_ceiling_median",
+    "pcc_mean_low",
+    "pcc_mean_high",
+    "skill_mean",
     "alignment",
 ]
 FINE_ALIGNMENTS = ("aligned", "not checked")
@@ -66,8 +81,28 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1.0), np.nan)
 
 
+def average_precision(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Area under the precision-recall curve of matching columns, (n_genes,).
+
+    Ties count as one step. A score without information reaches the share of positives; NaN where
+    there are none.
+    """
+    result = np.full(score.shape[1], np.nan)
+    for gene in np.flatnonzero(positive.any(axis=0)):
+        order = np.argsort(-score[:, gene], kind="stable")
+        hits = np.cumsum(positive[order, gene])
+        last_of_tie = np.append(np.diff(score[order, gene]) != 0, True)
+        hits, taken = hits[last_of_tie], np.flatnonzero(last_of_tie) + 1
+        result[gene] = (np.diff(hits, prepend=0) * hits / taken).sum() / hits[-1]
+    return result
+
+
 def score_genes(agreement: Agreement, genes: list[str]) -> pd.DataFrame:
-    """Scores of each gene: pcc, rmse, auroc, accuracy, fraction_nonzero."""
+    """Scores of each gene: pcc, spearman, rmse, auroc, auprc, brier, accuracy, fraction_nonzero.
+
+    auprc stands beside fraction_nonzero, which a guess would reach; brier is the mean squared error
+    of the probability of being expressed.
+    """
     rows = []
     for start in range(0, len(genes), GENES_AT_ONCE):
         part = slice(start, start + GENES_AT_ONCE)
@@ -80,8 +115,11 @@ def score_genes(agreement: Agreement, genes: list[str]) -> pd.DataFrame:
                 {
                     "gene": genes[part],
                     "pcc": pearson(measured, predicted),
+                    "spearman": pearson(rankdata(measured, axis=0), rankdata(predicted, axis=0)),
                     "rmse": np.sqrt(np.mean((measured - predicted) ** 2, axis=0, dtype=np.float64)),
                     "auroc": auroc(probability, expressed),
+                    "auprc": average_precision(probability, expressed),
+                    "brier": np.mean((probability - expressed) ** 2, axis=0, dtype=np.float64),
                     "accuracy": np.mean((probability > 0.5) == expressed, axis=0),
                     "fraction_nonzero": expressed.mean(axis=0),
                 }
@@ -125,10 +163,22 @@ def noise_ceiling(
     return np.sqrt(np.clip(2 * agreement / (1 + np.clip(agreement, 0, 1)), 0, 1))
 
 
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """`ceiling_repeats` count splits; `n_replicates` resampled sections of blocks of `block_um`."""
+
+    ceiling_repeats: int
+    n_replicates: int
+    block_um: float
+
+
 def evaluate_section(
-    predicted: ad.AnnData, units: ad.AnnData, n_repeats: int, seed: int
-) -> pd.DataFrame:
-    """The gene table of one section: the scores of `score_genes` and the noise ceiling.
+    predicted: ad.AnnData, units: ad.AnnData, settings: EvaluationSettings, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The gene table of one section, and its scores in resampled sections (`replicate_table`).
+
+    The gene table holds the scores of `score_genes`, the noise ceiling, and the interval of the
+    PCC, pcc_low and pcc_high; NaN, and no replicates, where the section is too small for one.
 
     Counts are normalised to the total that the prediction is made for. Genes that the section did
     not measure are left out. Raises UserError when no gene is shared or the units differ.
@@ -163,18 +213,38 @@ def evaluate_section(
     )
     scores = score_genes(agreement, genes)
     counts = units[:, genes].X
-    scores["ceiling"] = noise_ceiling(counts, umi, target_sum, n_repeats, seed)
+    scores["ceiling"] = noise_ceiling(counts, umi, target_sum, settings.ceiling_repeats, seed)
     scores["n_units"] = units.n_obs
-    return scores
+    block, draws = resample_blocks(
+        units.obsm["spatial"], settings.block_um, settings.n_replicates, seed
+    )
+    if draws.shape[1] < MIN_BLOCKS:
+        log.warning("only %d blocks of %g um: no intervals", draws.shape[1], settings.block_um)
+        scores[["pcc_low", "pcc_high"]] = np.nan
+        return scores, pd.DataFrame(columns=REPLICATE_COLUMNS, dtype=float)
+    replicates = replicate_scores(agreement.measured, agreement.predicted, block, draws)
+    scores["pcc_low"], scores["pcc_high"] = interval(replicates.pcc, scores["pcc"].to_numpy())
+    ceiling = scores["ceiling"].to_numpy()
+    return scores, replicate_table(replicates, ceiling, ceiling >= MIN_CEILING)
 
 
-def summarise(scores: pd.DataFrame) -> dict[str, float]:
-    """One row of `summary.tsv` from the gene table of one section.
+def summarise(
+    scores: pd.DataFrame, replicates: pd.DataFrame, baseline: pd.DataFrame | None
+) -> dict[str, float]:
+    """One row of `summary.tsv` from the tables of one section.
 
     `fraction_of_ceiling_median` is over genes whose ceiling is at least 0.05: below that the
-    counts do not tell the gene from noise.
+    counts do not tell the gene from noise. `skill_mean` is the share of the squared error of
+    `baseline`, the gene table of the training mean, that is gone; negative where it is worse.
     """
-    reachable = scores[scores["ceiling"] >= 0.05]
+    reachable = scores[scores["ceiling"] >= MIN_CEILING]
+    low = high = np.nan
+    if len(replicates):
+        low, high = interval(replicates["pcc_mean"].to_numpy(), scores["pcc"].mean())
+    skill = np.nan
+    if baseline is not None:
+        theirs = scores["gene"].map(baseline.set_index("gene")["rmse"])
+        skill = (1 - (scores["rmse"] / theirs.where(theirs > 0)) ** 2).mean()
     fraction = (reachable["pcc"] / reachable["ceiling"]).median() if len(reachable) else np.nan
     return {
         "n_units": int(scores["n_units"].iloc[0]),
@@ -187,6 +257,9 @@ def summarise(scores: pd.DataFrame) -> dict[str, float]:
         "accuracy": scores["accuracy"].mean(),
         "ceiling_mean": scores["ceiling"].mean(),
         "fraction_of_ceiling_median": fraction,
+        "pcc_mean_low": low,
+        "pcc_mean_high": high,
+        "skill_mean": skill,
     }
 
 

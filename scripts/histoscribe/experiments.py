@@ -7,7 +7,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 # Baselines are experiments too, so that they pass through the same rules as every model.
-BASELINES = {"training-mean": {"model": {"kind": "mean"}}}
+BASELINE = "training-mean"
+BASELINES = {BASELINE: {"model": {"kind": "mean"}}}
 # The one experiment of a run that applies a trained bundle instead of training.
 PRETRAINED = "pretrained"
 # The gene set of the config itself; other sets bear the name of their first experiment.

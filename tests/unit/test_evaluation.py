@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -6,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
-from scipy.stats import pearsonr
-from sklearn.metrics import roc_auc_score
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from histoscribe.errors import UserError
 from histoscribe.evaluation import (
     Agreement,
+    EvaluationSettings,
     auroc,
+    average_precision,
     evaluate_section,
     noise_ceiling,
     pearson,
@@ -22,6 +26,7 @@ from histoscribe.evaluation import (
 from histoscribe.expression import log_normalise, targets
 from histoscribe.provenance import RECORD_KEY, record
 
+SETTINGS = EvaluationSettings(ceiling_repeats=2, n_replicates=200, block_um=100)
 MATRIX = arrays(np.float32, (12, 3), elements=st.floats(0, 10, width=32))
 
 
@@ -44,6 +49,12 @@ def test_scores_agree_with_scipy_and_sklearn():
         assert scores["pcc"][i] == pytest.approx(pearsonr(measured[:, i], predicted[:, i])[0])
         expected = roc_auc_score(measured[:, i] > 0, predicted[:, i])
         assert scores["auroc"][i] == pytest.approx(expected)
+        expected = average_precision_score(measured[:, i] > 0, predicted[:, i])
+        assert scores["auprc"][i] == pytest.approx(expected)
+        expected = spearmanr(measured[:, i], predicted[:, i]).statistic
+        assert scores["spearman"][i] == pytest.approx(expected)
+        expected = np.mean(((measured[:, i] > 0) - predicted[:, i]) ** 2)
+        assert scores["brier"][i] == pytest.approx(expected, rel=1e-5)
         assert scores["rmse"][i] == pytest.approx(
             np.sqrt(np.mean((measured[:, i] - predicted[:, i]) ** 2)), rel=1e-5
         )
@@ -55,6 +66,13 @@ def test_constant_prediction_scores_nothing():
     scores = score_genes(Agreement(measured, constant, constant), ["a", "b"])
     assert scores["pcc"].tolist() == [0, 0]
     assert scores["auroc"].tolist() == [0.5, 0.5]
+
+
+def test_precision_of_ties_and_of_nothing():
+    positive = np.array([[1, 0], [0, 0], [1, 0], [0, 0]], dtype=bool)
+    found = average_precision(np.zeros((4, 2)), positive)
+    assert found[0] == 0.5
+    assert np.isnan(found[1])
 
 
 def test_auroc_of_one_class_is_undefined():
@@ -96,6 +114,7 @@ def section():
         var=pd.DataFrame(index=list("ABCDEF")),
     )
     units.obs["umi"] = np.asarray(units.X.sum(axis=1)).ravel()
+    units.obsm["spatial"] = rng.uniform(0, 500, (60, 2))
     return units
 
 
@@ -108,20 +127,40 @@ def predicted_like(units, genes):
 
 
 def test_evaluation_scores_shared_genes_only(section):
-    scores = evaluate_section(predicted_like(section, ["C", "Z", "A"]), section, 2, 0)
+    scores, replicates = evaluate_section(
+        predicted_like(section, ["C", "Z", "A"]), section, SETTINGS, 0
+    )
     assert scores["gene"].tolist() == ["C", "A"]
-    row = summarise(scores)
+    assert (scores["pcc_low"] < scores["pcc"]).all()
+    assert (scores["pcc_high"] > scores["pcc"]).all()
+    row = summarise(scores, replicates, None)
     assert (row["n_genes"], row["n_units"]) == (2, 60)
+    assert row["pcc_mean_low"] < row["pcc_mean"] < row["pcc_mean_high"]
+    assert np.isnan(row["skill_mean"])
+
+
+def test_skill_is_the_error_that_is_gone(section):
+    scores, replicates = evaluate_section(predicted_like(section, ["C", "A"]), section, SETTINGS, 0)
+    baseline = scores.assign(rmse=2 * scores["rmse"])[::-1]
+    assert summarise(scores, replicates, baseline)["skill_mean"] == pytest.approx(0.75)
+
+
+def test_a_section_too_small_for_intervals_has_none(section, caplog):
+    settings = replace(SETTINGS, block_um=1000)
+    scores, replicates = evaluate_section(predicted_like(section, ["A"]), section, settings, 0)
+    assert np.isnan(scores["pcc_low"]).all()
+    assert np.isnan(summarise(scores, replicates, None)["pcc_mean_low"])
+    assert "only 1 blocks of 1000 um" in caplog.text
 
 
 def test_no_shared_gene_is_an_error(section):
     with pytest.raises(UserError, match="no shared gene"):
-        evaluate_section(predicted_like(section, ["x", "y"]), section, 2, 0)
+        evaluate_section(predicted_like(section, ["x", "y"]), section, SETTINGS, 0)
 
 
 def test_other_units_are_an_error(section):
     with pytest.raises(UserError, match="60 and 59 units"):
-        evaluate_section(predicted_like(section, ["A"]), section[1:].copy(), 2, 0)
+        evaluate_section(predicted_like(section, ["A"]), section[1:].copy(), SETTINGS, 0)
 
 
 def test_counts_are_scaled_to_what_the_prediction_was_made_for(section):
@@ -129,4 +168,4 @@ def test_counts_are_scaled_to_what_the_prediction_was_made_for(section):
     predicted = predicted_like(section, ["A", "B"])
     predicted.X = targets(section, ["A", "B"], 1e4)
     predicted.uns[RECORD_KEY] = record(target_sum=1e4)
-    assert evaluate_section(predicted, section, 2, 0)["rmse"].max() < 1e-6
+    assert evaluate_section(predicted, section, SETTINGS, 0)[0]["rmse"].max() < 1e-6

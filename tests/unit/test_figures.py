@@ -29,13 +29,23 @@ def scores():
 
 
 def test_ablation_table_holds_what_is_drawn(scores, tmp_path):
-    table = ablation_table(scores)
+    summary = pd.DataFrame(
+        {
+            "experiment": ["full", "training-mean"],
+            "sample": "s2",
+            "pcc_mean_low": [0.4, np.nan],
+            "pcc_mean_high": [0.6, np.nan],
+        }
+    )
+    table = ablation_table(scores, summary)
     keyed = table.set_index(["sample", "experiment", "score"])
     full = scores[(scores["sample"] == "s2") & (scores["experiment"] == "full")]
     assert keyed.loc[("s2", "full", "pcc"), "mean"] == pytest.approx(full["pcc"].mean())
     assert keyed.loc[("s2", "full", "rmse"), "median"] == pytest.approx(full["rmse"].median())
     assert keyed.loc[("s1", CEILING, "pcc"), "mean"] == pytest.approx(0.9)
     assert ("s1", CEILING, "rmse") not in keyed.index
+    assert keyed.loc[("s2", "full", "pcc"), ["mean_low", "mean_high"]].tolist() == [0.4, 0.6]
+    assert keyed.loc[[("s2", "full", "rmse"), ("s1", "full", "pcc")], "mean_low"].isna().all()
     colours = {"full": "#0072B2", "training-mean": "#7F7F7F", CEILING: "#000000"}
     figure = draw_ablation(table, colours)
     assert len(figure.axes) == 2 * len(SCORES)

@@ -1,17 +1,19 @@
 """Scores of predictions against measurements.
 
 in:  <results>/{experiment}/{fold}/predicted/{sample}.h5ad, sections/{sample}/units.h5ad
-out: <results>/{experiment}/{fold}/evaluated/{sample}.tsv, <results>/summary.tsv
+out: <results>/{experiment}/{fold}/evaluated/{sample}.tsv, {sample}.replicates.tsv,
+     <results>/summary.tsv, comparisons.tsv
 """
 
 
 rule evaluate_prediction:
-    """Score each gene, beside its noise ceiling."""
+    """Score each gene, beside its noise ceiling and with intervals."""
     input:
         predicted="<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
         units="<results>/sections/{sample}/units.h5ad",
     output:
-        ensure("<results>/{experiment}/{fold}/evaluated/{sample}.tsv", non_empty=True),
+        scores=ensure("<results>/{experiment}/{fold}/evaluated/{sample}.tsv", non_empty=True),
+        replicates="<results>/{experiment}/{fold}/evaluated/{sample}.replicates.tsv",
     log:
         "<logs>/evaluate_prediction/{experiment}.{fold}.{sample}.log",
     benchmark:
@@ -23,20 +25,22 @@ rule evaluate_prediction:
         mem_mb=8000,
         runtime=60,
     params:
-        ceiling_repeats=lookup(dpath="evaluation/ceiling_repeats", within=config),
+        settings=lookup(dpath="evaluation", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("evaluation.py", "expression.py", "provenance.py"),
+        code=code_digest("evaluation.py", "block_bootstrap.py", "expression.py", "provenance.py"),
     script:
         "../../scripts/evaluate_prediction.py"
 
 
 rule summarise_evaluation:
-    """One row an experiment, fold and section."""
+    """One row an experiment, fold and section; and how far experiments differ."""
     input:
         scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
+        replicates=[f"<results>/{e}/{f}/evaluated/{s}.replicates.tsv" for e, f, s in evaluations()],
         alignments=alignments([*EVALUATED, *TRAINING, *VALIDATION]),
     output:
-        ensure("<results>/summary.tsv", non_empty=True),
+        summary=ensure("<results>/summary.tsv", non_empty=True),
+        comparisons="<results>/comparisons.tsv",
     log:
         "<logs>/summarise_evaluation.log",
     benchmark:
@@ -50,6 +54,6 @@ rule summarise_evaluation:
     params:
         evaluated=evaluations(),
         aligned=[*EVALUATED, *TRAINING, *VALIDATION],
-        code=code_digest("evaluation.py", "expression.py"),
+        code=code_digest("evaluation.py", "block_bootstrap.py", "expression.py"),
     script:
         "../../scripts/summarise_evaluation.py"

@@ -10,6 +10,7 @@ rule plot_ablation:
     """PCC and RMSE of every experiment, gene by gene."""
     input:
         scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
+        summary="<results>/summary.tsv",
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:

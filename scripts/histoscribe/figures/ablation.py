@@ -12,12 +12,15 @@ CEILING = "noise ceiling"
 SCORES = {"pcc": "PCC per gene", "rmse": "RMSE per gene (log1p)"}
 
 
-def ablation_table(scores: pd.DataFrame) -> pd.DataFrame:
+def ablation_table(scores: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """What the figure shows: the quartiles, whiskers and mean of each score over genes.
 
-    `scores` has one row an experiment, sample and gene, with columns pcc, rmse and ceiling. One
-    row an experiment, sample and score comes out; the ceiling is a row of its own.
+    `scores` has one row an experiment, sample and gene, with columns pcc, rmse and ceiling;
+    `summary` (summary.tsv) the interval of the mean PCC. One row an experiment, sample and score
+    comes out; the ceiling is a row of its own.
     """
+    ends = summary.set_index(["sample", "experiment"])[["pcc_mean_low", "pcc_mean_high"]]
+    ends = ends[~ends.index.duplicated()].T.to_dict("list")
     first = scores["experiment"] == scores["experiment"].iloc[0]
     ceiling = scores[first].assign(experiment=CEILING, pcc=lambda s: s["ceiling"], rmse=np.nan)
     both = pd.concat([ceiling, scores], ignore_index=True)
@@ -26,6 +29,7 @@ def ablation_table(scores: pd.DataFrame) -> pd.DataFrame:
         for score in SCORES:
             values = genes[score].dropna()
             if len(values):
+                mean_ends = ends.get((sample, experiment)) if score == "pcc" else None
                 low, q1, median, q3, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
                 rows.append(
                     {
@@ -39,13 +43,16 @@ def ablation_table(scores: pd.DataFrame) -> pd.DataFrame:
                         "q3": q3,
                         "p95": high,
                         "mean": values.mean(),
+                        "mean_low": mean_ends[0] if mean_ends else np.nan,
+                        "mean_high": mean_ends[1] if mean_ends else np.nan,
                     }
                 )
     return pd.DataFrame(rows)
 
 
 def draw_ablation(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
-    """One row a section, one column a score; boxes over genes, the mean as a diamond and number.
+    """One row a section, one column a score; boxes over genes, the mean as a diamond and number,
+    with the interval of the mean PCC beside it.
 
     `colours` maps experiments (and the ceiling) to their colour.
     """
@@ -85,7 +92,7 @@ def _draw_boxes(axes: Axes, shown: pd.DataFrame, names: list[str], colours: dict
             box["mean"], y, "D", color="white", markeredgecolor=colour, markersize=3.4, zorder=3
         )
         axes.annotate(
-            f"{box['mean']:.3f}",
+            _mean_in_words(box),
             (1.01, y),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -99,6 +106,18 @@ def _draw_boxes(axes: Axes, shown: pd.DataFrame, names: list[str], colours: dict
     axes.margins(x=0.04)
     axes.grid(axis="x", linewidth=0.4, color="0.9")
     axes.set_axisbelow(True)
+    has_intervals = np.isfinite(shown["mean_low"]).any()
     axes.annotate(
-        "mean", (1.01, -0.62), xycoords=("axes fraction", "data"), fontsize=6, color="0.4"
+        "mean, 95 % interval" if has_intervals else "mean",
+        (1.01, -0.62),
+        xycoords=("axes fraction", "data"),
+        fontsize=6,
+        color="0.4",
     )
+
+
+def _mean_in_words(box: pd.Series) -> str:
+    words = f"{box['mean']:.3f}"
+    if box["mean_low"] < box["mean_high"]:
+        words += f"  {box['mean_low']:.3f} to {box['mean_high']:.3f}"
+    return words
