@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 INTERVAL = (0.025, 0.975)
 MIN_BLOCKS = 4  # fewer say nothing of how much places differ
-GENES_AT_ONCE = 256
+VALUES_AT_ONCE = 4_000_000  # units x genes of which sums are made: memory does not grow with units
 REPLICATE_COLUMNS = ["pcc_mean", "rmse_mean", "fraction_of_ceiling_median"]
 
 
@@ -57,8 +57,9 @@ def replicate_scores(
     )
     n = (draws @ np.asarray(member.sum(axis=1)))[:, :1]
     pcc, rmse = (np.empty((len(draws), n_genes)) for _ in range(2))
-    for start in range(0, n_genes, GENES_AT_ONCE):
-        part = slice(start, start + GENES_AT_ONCE)
+    step = max(VALUES_AT_ONCE // len(block), 1)
+    for start in range(0, n_genes, step):
+        part = slice(start, start + step)
         a, b = (x[:, part].astype(np.float64) for x in (measured, predicted))
         squared = draws @ (member @ (a - b) ** 2) / n
         # About the whole section's means, so that nothing is lost to rounding.

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
+from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest
@@ -164,7 +165,7 @@ def segmenter_files(folder):
     """
     if RETRIEVED in Path(folder).parents:
         return folder
-    return [f"{folder}/{name}" for name in ("config.json", "thresholds.json", "weights_best.h5")]
+    return [f"{folder}/{name}" for name in MODEL_FILES]
 
 
 def segmentation_settings():
