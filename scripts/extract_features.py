@@ -2,22 +2,15 @@
 
 from pathlib import Path
 
-import anndata as ad
 import geopandas as gpd
-import pandas as pd
 
 from histoscribe.features.encoders import EncoderSettings, encode
-from histoscribe.image import open_slide
+from histoscribe.features.files import write_features
 from histoscribe.joblog import job_log
 from histoscribe.polygons import footprints, unit_kind
-from histoscribe.provenance import RECORD_KEY, recall, record
-from histoscribe.stain_normalisation import (
-    StainNormaliser,
-    normalised_slide,
-    read_reference,
-    read_section_stain,
-)
-from histoscribe.storage import read_h5ad, write_h5ad
+from histoscribe.provenance import recall
+from histoscribe.stain_normalisation import open_normalised
+from histoscribe.storage import read_h5ad
 
 
 def main(
@@ -32,10 +25,7 @@ def main(
     output: Path,
 ) -> None:
     adata = read_h5ad(units)
-    slide, reference = open_slide(image), None
-    if stain and stain_reference:
-        reference = read_reference(stain_reference)
-        slide = normalised_slide(slide, StainNormaliser(read_section_stain(stain), reference))
+    slide, reference = open_normalised(image, stain, stain_reference)
     outlines = footprints(adata, gpd.read_parquet(nuclei) if nuclei else None)
     features, identity = encode(
         slide,
@@ -48,18 +38,7 @@ def main(
         threads,
         reference.to_dict() if reference else None,
     )
-    result = ad.AnnData(obs=pd.DataFrame(index=adata.obs_names))
-    result.obsm = {
-        "spatial": adata.obsm["spatial"],
-        "local": features.local,
-        "global": features.context,
-    }
-    result.uns[RECORD_KEY] = record(
-        encoder=identity,
-        local_names=list(features.local_names),
-        global_names=list(features.context_names),
-    )
-    write_h5ad(result, output)
+    write_features(adata, features, identity, output)
 
 
 if __name__ == "__main__" and "snakemake" in globals():

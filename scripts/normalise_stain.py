@@ -21,7 +21,8 @@ def main(stains: list[Path], bundle: Path | None, method: str, output: Path) -> 
 
 def reference_of(bundle: Path, method: str) -> StainReference:
     """The reference that a model was trained with. Raises UserError where it had another method."""
-    stain = read_bundle(bundle).encoder.get("stain")
+    encoders = read_bundle(bundle).encoders
+    stain = next(iter(encoders.values())).get("stain")
     used = stain["method"] if stain else "none"
     if used != method:
         raise UserError(

@@ -11,10 +11,12 @@ from histoscribe.provenance import RECORD_KEY, file_digest, recall, record
 from histoscribe.storage import read_h5ad, write_h5ad
 
 
-def main(bundle_path: Path, features: Path, units: Path, sample: str, output: Path) -> None:
+def main(
+    bundle_path: Path, features: dict[str, Path], units: Path, sample: str, output: Path
+) -> None:
     bundle = read_bundle(bundle_path)
     adata = read_h5ad(units)
-    described = read_h5ad(features)
+    described = {name: read_h5ad(path) for name, path in features.items()}
     prediction = predict(bundle, described, list(adata.obs_names), f"sample {sample}")
     predicted = ad.AnnData(
         prediction.expression, obs=adata.obs, var=pd.DataFrame(index=bundle.genes)
@@ -26,7 +28,7 @@ def main(bundle_path: Path, features: Path, units: Path, sample: str, output: Pa
         sample=sample,
         model=bundle.kind,
         use=bundle.use,
-        encoder=bundle.encoder,
+        encoders=bundle.encoders,
         target_sum=bundle.target_sum,
         bundle_sha256=file_digest(bundle_path),
         trained_on=bundle.provenance,
@@ -39,7 +41,9 @@ if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
             bundle_path=Path(snakemake.input.bundle),
-            features=Path(snakemake.input.features),
+            features=dict(
+                zip(snakemake.params.encoders, map(Path, snakemake.input.features), strict=True)
+            ),
             units=Path(snakemake.input.units),
             sample=snakemake.wildcards.sample,
             output=Path(snakemake.output[0]),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from histoscribe.adapted.encoder import read_encoder
 from histoscribe.joblog import job_log
 from histoscribe.models.bundle import write_bundle
 from histoscribe.storage import read_h5ad
@@ -12,7 +13,8 @@ from histoscribe.training import SectionData, TrainingSettings, train
 
 def main(
     units: dict[str, Path],
-    features: dict[str, Path],
+    features: dict[str, dict[str, Path]],
+    adapted: dict[str, Path],
     validates: dict[str, bool],
     genes: Path,
     kind: str,
@@ -23,20 +25,35 @@ def main(
     output: Path,
 ) -> None:
     sections = [
-        SectionData(name, read_h5ad(units[name]), read_h5ad(features[name]), validates[name])
+        SectionData(
+            name,
+            read_h5ad(units[name]),
+            {encoder: read_h5ad(file) for encoder, file in features[name].items()},
+            validates[name],
+        )
         for name in units
     ]
     panel = pd.read_csv(genes, sep="\t")["gene"].tolist()
-    bundle = train(sections, panel, kind, model_settings, settings, seed, threads)
+    encoders = {name: read_encoder(path, name) for name, path in adapted.items()}
+    bundle = train(sections, panel, kind, model_settings, settings, seed, threads, encoders)
     write_bundle(bundle, output)
 
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        samples = snakemake.params.validates
+        samples, encoders = snakemake.params.validates, snakemake.params.encoders
         main(
             units=dict(zip(samples, map(Path, snakemake.input.units), strict=True)),
-            features=dict(zip(samples, map(Path, snakemake.input.features), strict=True)),
+            features={
+                sample: {
+                    encoder: Path(snakemake.input.features[i * len(encoders) + j])
+                    for j, encoder in enumerate(encoders)
+                }
+                for i, sample in enumerate(samples)
+            },
+            adapted=dict(
+                zip(snakemake.params.adapted, map(Path, snakemake.input.adapted), strict=True)
+            ),
             validates=samples,
             genes=Path(snakemake.input.genes),
             kind=snakemake.params.kind,

@@ -4,10 +4,11 @@ Light: the Snakefile imports it.
 """
 
 import re
+from itertools import product
 from pathlib import Path
 
 from histoscribe.errors import problem
-from histoscribe.experiments import BASELINES, DEFAULT_GENE_SET, PRETRAINED
+from histoscribe.experiments import BASELINES, DEFAULT_GENE_SET, PRETRAINED, encoders_of
 from histoscribe.platforms import unit_width_um
 from histoscribe.retrieval import SEGMENTERS
 from histoscribe.tile_limits import least_tile_um
@@ -20,26 +21,8 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 def config_problems(config: dict) -> list[str]:
     problems = []
-    encoders = config["features"]["encoders"]
-    encoder = encoders.get(config["features"]["encoder"])
-    if encoder is None:
-        problems.append(
-            problem(
-                "config, features/encoder",
-                config["features"]["encoder"],
-                "one of " + ", ".join(encoders),
-                "Define it under features/encoders.",
-            )
-        )
-    elif encoder["kind"] == "checkpoint" and not Path(encoder["file"]).is_file():
-        problems.append(
-            problem(
-                f"config, features/encoders/{config['features']['encoder']}/file",
-                f"no file at {encoder['file']}",
-                "a checkpoint",
-                "Correct the path; it starts from the working directory.",
-            )
-        )
+    for name in encoders_of(config["features"]):
+        problems += encoder_problems(name, config["features"]["encoders"], "config")
     problems += _segmenter_problems(config["segmentation"])
     problems += _training_problems(config["segmenter"])
     tissue = config["tissue"]
@@ -59,14 +42,38 @@ def config_problems(config: dict) -> list[str]:
     return problems
 
 
+def encoder_problems(name: str, encoders: dict, where: str) -> list[str]:
+    """Problems of an encoder that the config or an experiment (`where`) names."""
+    encoder = encoders.get(name)
+    if encoder is None:
+        return [
+            problem(
+                f"{where}, features/encoder",
+                name,
+                "one of " + ", ".join(encoders),
+                "Define it under features/encoders.",
+            )
+        ]
+    if encoder["kind"] == "checkpoint" and not Path(encoder["file"]).is_file():
+        return [
+            problem(
+                f"config, features/encoders/{name}/file",
+                f"no file at {encoder['file']}",
+                "a checkpoint",
+                "Correct the path; it starts from the working directory.",
+            )
+        ]
+    return []
+
+
 def tile_problems(config: dict, units: list[str]) -> list[str]:
     """Problems of a tile that is smaller than the units or than the encoder can describe."""
     features, um_per_px = config["features"], config["image"]["um_per_px"]
-    encoder = features["encoders"].get(features["encoder"])
-    if encoder is None:  # said already
-        return []
     problems = []
-    for unit in units:
+    for name, unit in product(encoders_of(features), units):
+        encoder = features["encoders"].get(name)
+        if encoder is None or encoder["kind"] == "adapted":  # said already, or needs no tile
+            continue
         width_um = unit_width_um(unit, config["units"]["bin_um"])
         least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
         if features["tile_um"] < least_um:
@@ -75,7 +82,7 @@ def tile_problems(config: dict, units: list[str]) -> list[str]:
                     "config, features/tile_um",
                     f"{features['tile_um']:g} um",
                     f"at least {least_um} um, for a {unit} as the unit and the encoder "
-                    f"{features['encoder']} at image.um_per_px {um_per_px:g}",
+                    f"{name} at image.um_per_px {um_per_px:g}",
                     "Raise it; the tile is the unit's surroundings, 128 um by default.",
                 )
             )

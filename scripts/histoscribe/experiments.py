@@ -24,6 +24,7 @@ class Experiment:
 
     name: str
     genes: dict
+    encoders: list[str]
     use: list[str]
     model: dict
     training: dict
@@ -33,6 +34,12 @@ class Experiment:
     def model_settings(self) -> dict:
         """The settings of the chosen kind of model."""
         return self.model.get(self.model["kind"], {})
+
+
+def encoders_of(features: dict) -> list[str]:
+    """The names under `features.encoder`, which is one name or a list."""
+    named = features["encoder"]
+    return [named] if isinstance(named, str) else list(named)
 
 
 def merge(base: dict, override: dict) -> dict:
@@ -59,6 +66,7 @@ def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict
         experiments[name] = Experiment(
             name=name,
             genes=genes,
+            encoders=encoders_of(merge(config["features"], override.get("features", {}))),
             use=override.get("features", {}).get("use", config["features"]["use"]),
             model=merge(config["model"], override.get("model", {})),
             training=merge(config["training"], override.get("training", {})),
@@ -68,6 +76,7 @@ def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict
         experiments[PRETRAINED] = Experiment(
             PRETRAINED,
             config["genes"],
+            encoders_of(config["features"]),
             config["features"]["use"],
             config["model"],
             config["training"],

@@ -11,9 +11,15 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
-from histoscribe.config_checks import NAME, RESERVED, config_problems, tile_problems
+from histoscribe.config_checks import (
+    NAME,
+    RESERVED,
+    config_problems,
+    encoder_problems,
+    tile_problems,
+)
 from histoscribe.errors import UserError, problem
-from histoscribe.experiments import Experiment, merge, resolve_experiments
+from histoscribe.experiments import Experiment, encoders_of, merge, resolve_experiments
 from histoscribe.platforms import UNITS, measured_files
 from histoscribe.sheet import Row, read_sheet
 from histoscribe.units import PLAUSIBLE_UM_PER_PX
@@ -310,6 +316,9 @@ def _experiment_problems(name: str, merged: dict, schemas: Path) -> list[str]:
                 "Rename it.",
             )
         )
+    if not problems:
+        for encoder in encoders_of(merged["features"]):
+            problems += encoder_problems(encoder, merged["features"]["encoders"], where)
     panel = merged["genes"]["panel"]
     if panel is not None and not (data_folder(merged) / panel).is_file():
         problems.append(

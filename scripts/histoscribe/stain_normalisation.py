@@ -39,7 +39,7 @@ from histoscribe.features.stain import (
     white_level,
     with_residual,
 )
-from histoscribe.image import Slide
+from histoscribe.image import Slide, open_slide
 
 VERSION = 1
 METHODS = ("none", "reinhard", "macenko", "histogram")
@@ -287,6 +287,17 @@ class StainNormaliser:
     def _density(self, rgb: np.ndarray) -> np.ndarray:
         tables = self._density_tables
         return np.stack([tables[rgb[..., i], i] for i in range(3)], axis=-1)
+
+
+def open_normalised(
+    image: Path, stain: Path | None, reference: Path | None
+) -> tuple[Slide, StainReference | None]:
+    """A section's image, in the colours of the reference where its files are given."""
+    slide = open_slide(image)
+    if stain is None or reference is None:
+        return slide, None
+    target = read_reference(reference)
+    return normalised_slide(slide, StainNormaliser(read_section_stain(stain), target)), target
 
 
 def normalised_slide(slide: Slide, normaliser: StainNormaliser) -> Slide:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import anndata as ad
 import numpy as np
 
+from histoscribe.adapted.encoder import AdaptedEncoder
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import targets
 from histoscribe.models import TrainingUnits
@@ -13,7 +14,7 @@ from histoscribe.models.bundle import (
     encoder_identity,
     join_blocks,
     model_of,
-    require_same_encoder,
+    require_same_encoders,
     standardise,
 )
 from histoscribe.splits import block_folds, outside_buffer
@@ -36,12 +37,17 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class SectionData:
-    """Filtered units of one section with their features."""
+    """Filtered units of one section with their features by encoder."""
 
     name: str
     units: ad.AnnData
-    features: ad.AnnData
+    features: dict[str, ad.AnnData]
     validates: bool
+
+    @property
+    def encoders(self) -> dict[str, dict]:
+        """Identities of the encoders by name."""
+        return {name: encoder_identity(described) for name, described in self.features.items()}
 
 
 def train(
@@ -52,16 +58,17 @@ def train(
     settings: TrainingSettings,
     seed: int,
     threads: int,
+    adapted: dict[str, AdaptedEncoder],
 ) -> Bundle:
     """Fit one model on the training sections.
 
-    Sections that validate serve early stopping only. Raises UserError when sections come from
+    Sections that validate serve early stopping only; the `adapted` encoders that gave features, by
+    name, become part of the model. Raises UserError when sections come from
     different encoders or nothing is left to train on.
     """
-    encoder = encoder_identity(sections[0].features)
+    encoders = sections[0].encoders
     for section in sections[1:]:
-        found = encoder_identity(section.features)
-        require_same_encoder(found, encoder, f"features of {section.name}")
+        require_same_encoders(section.encoders, encoders, f"features of {section.name}")
     features = np.vstack(
         [join_blocks(s.features, settings.use, list(s.units.obs_names)) for s in sections]
     )
@@ -92,7 +99,8 @@ def train(
         settings=model_settings,
         tensors=tensors,
         genes=genes,
-        encoder=encoder,
+        encoders=encoders,
+        adapted=adapted,
         use=settings.use,
         feature_mean=mean,
         feature_scale=scale,

@@ -130,7 +130,8 @@ def bundle(planted, kind="ridge"):
         settings=SETTINGS[kind],
         tensors=model_of(kind).fit(training, SETTINGS[kind], 0, 2),
         genes=[f"G{i}" for i in range(6)],
-        encoder={"kind": "morphology", "tile_um": 128.0},
+        encoders={"morphology": {"kind": "morphology", "tile_um": 128.0}},
+        adapted={},
         use=["local", "global"],
         feature_mean=np.zeros(10),
         feature_scale=np.ones(10),
@@ -145,7 +146,7 @@ def test_bundle_round_trip_predicts_the_same(planted, kind, tmp_path):
     written = bundle(planted, kind)
     write_bundle(written, tmp_path / "model.safetensors")
     read = read_bundle(tmp_path / "model.safetensors")
-    assert (read.genes, read.encoder, read.use) == (written.genes, written.encoder, written.use)
+    assert (read.genes, read.encoders, read.use) == (written.genes, written.encoders, written.use)
     before, after = (
         model_of(kind).apply(b.tensors, b.settings, training.features) for b in (written, read)
     )

@@ -32,11 +32,11 @@ def section(name, seed, validates=False, encoder="morphology", **identity):
     features.obsm["local"] = local[shuffled]
     features.obsm["global"] = rng.normal(size=(n, 2)).astype(np.float32)
     features.uns[RECORD_KEY] = record(encoder={"kind": encoder, **identity})
-    return SectionData(name, units, features, validates)
+    return SectionData(name, units, {"morphology": features}, validates)
 
 
 def test_training_and_prediction_match_units_by_name():
-    bundle = train([section("a", 0), section("b", 1)], GENES, "ridge", RIDGE, SETTINGS, 0, 1)
+    bundle = train([section("a", 0), section("b", 1)], GENES, "ridge", RIDGE, SETTINGS, 0, 1, {})
     test = section("c", 2)
     rows = list(test.units.obs_names)
     predicted = predict(bundle, test.features, rows, "c").expression
@@ -45,16 +45,25 @@ def test_training_and_prediction_match_units_by_name():
 
 
 def test_scalers_do_not_see_validation_sections():
-    alone = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1)
-    beside = train([section("a", 0), section("v", 5, True)], GENES, "mean", {}, SETTINGS, 0, 1)
+    alone = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1, {})
+    beside = train([section("a", 0), section("v", 5, True)], GENES, "mean", {}, SETTINGS, 0, 1, {})
     np.testing.assert_array_equal(alone.feature_mean, beside.feature_mean)
     np.testing.assert_array_equal(alone.tensors["mean"], beside.tensors["mean"])
 
 
 def test_features_of_another_encoder():
     with pytest.raises(UserError, match="features of b"):
-        train([section("a", 0), section("b", 1, encoder="hipt")], GENES, "mean", {}, SETTINGS, 0, 1)
-    bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1)
+        train(
+            [section("a", 0), section("b", 1, encoder="hipt")],
+            GENES,
+            "mean",
+            {},
+            SETTINGS,
+            0,
+            1,
+            {},
+        )
+    bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1, {})
     other = section("c", 2, encoder="hipt")
     with pytest.raises(UserError, match=r"another encoder \(kind: hipt\)"):
         predict(bundle, other.features, list(other.units.obs_names), "c")
@@ -64,27 +73,28 @@ def test_features_of_another_stain_are_named_in_short():
     sections = [section(name, 0, stain={"mean": [0.5] * 1000}) for name in "ab"]
     sections.append(section("c", 1, stain={"mean": [0.25] * 1000}))
     with pytest.raises(UserError, match=r"features of c.*\(stain: .*stain\.method") as raised:
-        train(sections, GENES, "mean", {}, SETTINGS, 0, 1)
+        train(sections, GENES, "mean", {}, SETTINGS, 0, 1, {})
     assert "kind" not in str(raised.value)
     assert len(str(raised.value)) < 400
 
 
 def test_an_encoder_of_before_there_was_stain_has_none():
-    bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1)
+    bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1, {})
     new = section("b", 1, stain=None)
     assert predict(bundle, new.features, list(new.units.obs_names), "b").expression.shape[1] == 3
 
 
 def test_missing_genes_and_features_are_named():
     with pytest.raises(UserError, match=r"1 of 4 genes \(such as Q"):
-        train([section("a", 0)], [*GENES, "Q"], "mean", {}, SETTINGS, 0, 1)
+        train([section("a", 0)], [*GENES, "Q"], "mean", {}, SETTINGS, 0, 1, {})
     whole = section("a", 0)
-    half = SectionData("a", whole.units, whole.features[:250].copy(), False)
+    described = {"morphology": whole.features["morphology"][:250].copy()}
+    half = SectionData("a", whole.units, described, False)
     with pytest.raises(UserError, match="no features for 250 of 500 units"):
-        train([half], GENES, "mean", {}, SETTINGS, 0, 1)
+        train([half], GENES, "mean", {}, SETTINGS, 0, 1, {})
 
 
 def test_blocks_too_large_to_set_one_apart():
     huge = TrainingSettings(["local"], "median", 40.0, 5000.0, 0.2)
     with pytest.raises(UserError, match="Make blocks smaller"):
-        train([section("a", 0)], GENES, "prts", {}, huge, 0, 1)
+        train([section("a", 0)], GENES, "prts", {}, huge, 0, 1, {})

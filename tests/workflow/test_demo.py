@@ -131,7 +131,7 @@ def test_predictions_carry_what_a_reader_needs(workplace):
     assert predicted.layers["probability"].max() <= 1
     facts = recall(predicted.uns)
     assert facts["trained_on"]["sections"] == {"section-1": "train", "section-2": "train"}
-    assert facts["encoder"]["kind"] == "morphology"
+    assert facts["encoders"]["morphology"]["kind"] == "morphology"
     bundle = read_bundle(workplace.results / "full/holdout/model.safetensors")
     assert bundle.genes == genes["gene"].tolist()
 

@@ -24,7 +24,8 @@ TRAINING = RUN.samples("train")
 VALIDATION = RUN.samples("validation")
 EVALUATED = RUN.samples("test")
 PREDICTED = RUN.samples("test", "predict")
-ENCODER = config["features"]["encoder"]
+ENCODERS = config["features"]["encoders"]
+ADAPTED = [name for name, encoder in ENCODERS.items() if encoder["kind"] == "adapted"]
 SEGMENTER = config["segmenter"]
 OUTLINED = {"nucleus": "nuclei", "cell": "cells"}  # units with a polygon each, and their file
 
@@ -35,7 +36,7 @@ wildcard_constraints:
     fold="|".join(FOLDS),
     outlines="|".join(OUTLINED.values()),
     gene_set="|".join(re.escape(e.gene_set) for e in RUN.experiments.values()),
-    encoder="|".join(map(re.escape, config["features"]["encoders"])),
+    encoder="|".join(map(re.escape, ENCODERS)),
 
 
 def section_of(wildcards):
@@ -137,9 +138,19 @@ def stain_inputs(wildcards):
     }
 
 
+def adapted_stain_inputs(wildcards):
+    """Stains of the training sections and the reference, where colours are normalised."""
+    if config["stain"]["method"] == "none":
+        return {}
+    return {
+        "stains": expand("<results>/sections/{sample}/stain.json", sample=TRAINING),
+        "reference": "<results>/stain/reference.json",
+    }
+
+
 def encoder_weights(wildcards):
     """The file or folder an encoder loads, so that it is there before the job starts."""
-    encoder = config["features"]["encoders"][wildcards.encoder]
+    encoder = ENCODERS[wildcards.encoder]
     if encoder["kind"] == "checkpoint":
         return {"weights": encoder["file"]}
     if encoder["kind"] == "timm":
@@ -148,7 +159,36 @@ def encoder_weights(wildcards):
 
 
 def is_network(wildcards):
-    return config["features"]["encoders"][wildcards.encoder]["kind"] != "morphology"
+    return ENCODERS[wildcards.encoder]["kind"] != "morphology"
+
+
+def adapted_file(encoder):
+    """The file that holds an adapted encoder: its own, or the model that was given."""
+    return config["bundle"] or f"<results>/features/{encoder}/{{fold}}/encoder.safetensors"
+
+
+def adapted_files(wildcards):
+    """The adapted encoders of an experiment."""
+    return [adapted_file(name) for name in adapted_encoders(wildcards)]
+
+
+def adapted_encoders(wildcards):
+    return [name for name in experiment_of(wildcards).encoders if name in ADAPTED]
+
+
+def features_file(encoder, sample):
+    """Features of a section; those of an adapted encoder depend on what it was trained on."""
+    folder = f"{encoder}/{{fold}}" if encoder in ADAPTED else encoder
+    return f"<results>/features/{folder}/{sample}.h5ad"
+
+
+def features_files(*samples):
+    """Input function: features of samples, and of each by every encoder of the experiment."""
+    return lambda wildcards: [
+        features_file(encoder, sample)
+        for sample in samples
+        for encoder in experiment_of(wildcards).encoders
+    ]
 
 
 def segmenter_folder(wildcards):

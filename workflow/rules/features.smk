@@ -1,7 +1,9 @@
 """Image features of units.
 
-in:  <results>/sections/{sample}/image.ome.tif, units.raw.h5ad, nuclei.parquet
-out: <results>/features/{encoder}/{sample}.h5ad
+in:  <results>/sections/{sample}/image.ome.tif, units.raw.h5ad, nuclei.parquet; for encoders that
+     learn from the training sections, also their units.h5ad
+out: <results>/features/{encoder}/{sample}.h5ad, or of adapted encoders
+     <results>/features/{encoder}/{fold}/encoder.safetensors, {sample}.h5ad
 """
 
 
@@ -19,6 +21,8 @@ rule extract_features:
         "<logs>/extract_features/{encoder}.{sample}.log",
     benchmark:
         "<benchmarks>/extract_features/{encoder}.{sample}.tsv"
+    wildcard_constraints:
+        encoder="|".join(re.escape(name) for name in ENCODERS if name not in ADAPTED) or "none",
     conda:
         "../../envs/features.yaml"
     threads: lambda wildcards: 4 if is_network(wildcards) else 1
@@ -34,3 +38,66 @@ rule extract_features:
         code=code_digest("features", "raster.py", "image", "polygons", "stain_normalisation.py"),
     script:
         "../../scripts/extract_features.py"
+
+
+rule adapt_encoder:
+    """Train an encoder on the images and the expression of the training sections."""
+    input:
+        unpack(adapted_stain_inputs),
+        images=expand("<results>/sections/{sample}/image.ome.tif", sample=TRAINING),
+        units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING),
+    output:
+        "<results>/features/{encoder}/{fold}/encoder.safetensors",
+    log:
+        "<logs>/adapt_encoder/{encoder}.{fold}.log",
+    benchmark:
+        "<benchmarks>/adapt_encoder/{encoder}.{fold}.tsv"
+    wildcard_constraints:
+        encoder="|".join(map(re.escape, ADAPTED)) or "none",
+    conda:
+        "../../envs/features.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=480,
+        gpu=1,
+    params:
+        samples=TRAINING,
+        settings=lookup(dpath="features/encoders/{encoder}", within=config),
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        target_sum=lookup(dpath="expression/target_sum", within=config),
+        seed=lookup(dpath="seed", within=config),
+        code=code_digest("adapted", "features/stain.py", "splits.py", "image", "expression.py"),
+    script:
+        "../../scripts/adapt_encoder.py"
+
+
+rule extract_adapted_features:
+    """Describe each unit by an adapted encoder; training units by networks blind to them."""
+    input:
+        unpack(stain_inputs),
+        encoder=lambda wildcards: adapted_file(wildcards.encoder),
+        image="<results>/sections/{sample}/image.ome.tif",
+        units="<results>/sections/{sample}/units.raw.h5ad",
+    output:
+        "<results>/features/{encoder}/{fold}/{sample}.h5ad",
+    log:
+        "<logs>/extract_adapted_features/{encoder}.{fold}.{sample}.log",
+    benchmark:
+        "<benchmarks>/extract_adapted_features/{encoder}.{fold}.{sample}.tsv"
+    wildcard_constraints:
+        encoder="|".join(map(re.escape, ADAPTED)) or "none",
+    conda:
+        "../../envs/features.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=480,
+        gpu=1,
+    params:
+        is_trained_on=lambda wildcards: wildcards.sample in TRAINING and not config["bundle"],
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        tile_um=lookup(dpath="features/tile_um", within=config),
+        code=code_digest("adapted", "features/stain.py", "features/files.py", "image"),
+    script:
+        "../../scripts/extract_adapted_features.py"

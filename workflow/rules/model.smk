@@ -10,9 +10,8 @@ rule train_model:
     input:
         genes=genes_file,
         units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING + VALIDATION),
-        features=expand(
-            f"<results>/features/{ENCODER}/{{sample}}.h5ad", sample=TRAINING + VALIDATION
-        ),
+        features=features_files(*TRAINING, *VALIDATION),
+        adapted=adapted_files,
     output:
         "<results>/{experiment}/{fold}/model.safetensors",
     log:
@@ -30,6 +29,8 @@ rule train_model:
         validates={sample: sample in VALIDATION for sample in TRAINING + VALIDATION},
         kind=lambda wildcards: experiment_of(wildcards).model["kind"],
         model=lambda wildcards: experiment_of(wildcards).model_settings,
+        encoders=lambda wildcards: experiment_of(wildcards).encoders,
+        adapted=adapted_encoders,
         use=lambda wildcards: experiment_of(wildcards).use,
         training=lambda wildcards: experiment_of(wildcards).training,
         target_sum=lookup(dpath="expression/target_sum", within=config),
@@ -44,7 +45,7 @@ rule predict_expression:
     """Predict a section's expression from its features and a model."""
     input:
         bundle=bundle_file,
-        features=f"<results>/features/{ENCODER}/{{sample}}.h5ad",
+        features=features_files("{sample}"),
         units="<results>/sections/{sample}/units.h5ad",
     output:
         "<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
@@ -59,6 +60,7 @@ rule predict_expression:
         mem_mb=8000,
         runtime=60,
     params:
+        encoders=lambda wildcards: experiment_of(wildcards).encoders,
         code=code_digest("models"),
     script:
         "../../scripts/predict_expression.py"

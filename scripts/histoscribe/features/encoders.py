@@ -1,12 +1,12 @@
 """The encoders by kind: image and units in, features and the encoder's identity out."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from histoscribe.features import UnitFeatures
+from histoscribe.features.files import columns_digest
 from histoscribe.features.tiles import require_tile_fits, tile_size_px
 from histoscribe.image import Slide
 from histoscribe.provenance import file_digest
@@ -85,6 +85,5 @@ def encode(
             "std": list(encoder.std),
             "weights_sha256": file_digest(find_weights(weights) if weights.is_dir() else weights),
         }
-    columns = "\n".join((*features.local_names, "", *features.context_names))
-    identity["columns_sha256"] = hashlib.sha256(columns.encode()).hexdigest()
+    identity["columns_sha256"] = columns_digest(features)
     return features, identity

@@ -14,12 +14,19 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from histoscribe.adapted.encoder import (
+    HEADER_KEY,
+    AdaptedEncoder,
+    encoder_of,
+    header_of,
+    tensors_of,
+)
 from histoscribe.errors import UserError, problem
 from histoscribe.models import KINDS, Prediction
 from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
 
-FORMAT = "histoscribe-bundle-1"
+FORMAT = "histoscribe-bundle-2"
 FEATURE_LIMIT = 8.0
 UNITS_AT_ONCE = 8192
 
@@ -28,8 +35,9 @@ UNITS_AT_ONCE = 8192
 class Bundle:
     """A model with all that prediction needs besides features.
 
-    `encoder` is the identity of the encoder (see `encoder_identity`), `use` the feature blocks in
-    order; `feature_mean` and `feature_scale` (n_features,) standardise them; `target_sum` is the
+    `encoders` are the identities of the encoders by name, in order (see `encoder_identity`),
+    `adapted` those of them that were trained with the model, and `use` the blocks of features of
+    each; `feature_mean` and `feature_scale` (n_features,) standardise them; `target_sum` is the
     total that expression is normalised to, or "median" for each section's own median.
     """
 
@@ -37,7 +45,8 @@ class Bundle:
     settings: dict
     tensors: dict[str, np.ndarray]
     genes: list[str]
-    encoder: dict
+    encoders: dict[str, dict]
+    adapted: dict[str, AdaptedEncoder]
     use: list[str]
     feature_mean: np.ndarray
     feature_scale: np.ndarray
@@ -51,7 +60,8 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         "kind": bundle.kind,
         "settings": bundle.settings,
         "genes": bundle.genes,
-        "encoder": bundle.encoder,
+        "encoders": bundle.encoders,
+        HEADER_KEY: {name: header_of(encoder) for name, encoder in bundle.adapted.items()},
         "use": bundle.use,
         "target_sum": bundle.target_sum,
         "provenance": {**bundle.provenance, "versions": versions()},
@@ -59,6 +69,8 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
     tensors = {f"model.{name}": np.ascontiguousarray(t) for name, t in bundle.tensors.items()}
     tensors["feature_mean"] = bundle.feature_mean.astype(np.float32)
     tensors["feature_scale"] = bundle.feature_scale.astype(np.float32)
+    for name, encoder in bundle.adapted.items():
+        tensors |= tensors_of(encoder, name)
     metadata = {key: json.dumps(value) for key, value in header.items()}
     with written_whole(path) as partial:
         save_file(tensors, partial, metadata={"format": FORMAT, **metadata})
@@ -86,7 +98,9 @@ def read_bundle(path: Path) -> Bundle:
             )
         )
     header = {key: json.loads(text) for key, text in metadata.items() if key != "format"}
+    adapted = header.pop(HEADER_KEY)
     return Bundle(
+        adapted={name: encoder_of(tensors, adapted[name], name) for name in adapted},
         tensors={
             name.removeprefix("model."): t for name, t in tensors.items() if name[:6] == "model."
         },
@@ -108,11 +122,23 @@ def encoder_identity(features: ad.AnnData) -> dict:
     return recall(features.uns)["encoder"]
 
 
-def require_same_encoder(found: dict, expected: dict, where: str) -> None:
-    """Raise UserError, naming what differs, unless two encoders are the same.
+def require_same_encoders(found: dict[str, dict], expected: dict[str, dict], where: str) -> None:
+    """Raise UserError, naming what differs, unless both are the same encoders in one order."""
+    if list(found) != list(expected):
+        raise UserError(
+            problem(
+                where,
+                f"features of {' and '.join(found)}",
+                f"{' and '.join(expected)}, as those the model learns or has learnt from",
+                "Set features.encoder to the encoders of the model.",
+            )
+        )
+    for name, identity in found.items():
+        _require_same_encoder(identity, expected[name], f"{where}, encoder {name}")
 
-    A key that one of them lacks counts as None.
-    """
+
+def _require_same_encoder(found: dict, expected: dict, where: str) -> None:
+    """A key that one of the two lacks counts as None."""
     different = sorted(k for k in {*found, *expected} if found.get(k) != expected.get(k))
     if not different:
         return
@@ -130,21 +156,22 @@ def require_same_encoder(found: dict, expected: dict, where: str) -> None:
     )
 
 
-def join_blocks(features: ad.AnnData, use: list[str], rows: list[str]) -> np.ndarray:
-    """The chosen feature blocks side by side for the units named in `rows`, float32."""
-    position = features.obs_names.get_indexer(rows)
-    if (position < 0).any():
-        raise UserError(
-            problem(
-                "features",
-                f"no features for {(position < 0).sum()} of {len(rows)} units",
-                "features of every unit",
-                "Delete the section's features file and run again.",
+def join_blocks(features: dict[str, ad.AnnData], use: list[str], rows: list[str]) -> np.ndarray:
+    """The chosen blocks of every encoder side by side for the units in `rows`, float32."""
+    blocks = []
+    for encoder, described in features.items():
+        position = described.obs_names.get_indexer(rows)
+        if (position < 0).any():
+            raise UserError(
+                problem(
+                    f"features of {encoder}",
+                    f"no features for {(position < 0).sum()} of {len(rows)} units",
+                    "features of every unit",
+                    "Delete the section's features file and run again.",
+                )
             )
-        )
-    return np.hstack([np.asarray(features.obsm[block])[position] for block in use]).astype(
-        np.float32
-    )
+        blocks += [np.asarray(described.obsm[block])[position] for block in use]
+    return np.hstack(blocks).astype(np.float32)
 
 
 def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -156,12 +183,18 @@ def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np
     return np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT, out=scaled)
 
 
-def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -> Prediction:
-    """Predict the bundle's genes for the units named in `rows`.
+def predict(
+    bundle: Bundle, features: dict[str, ad.AnnData], rows: list[str], where: str
+) -> Prediction:
+    """Predict the bundle's genes for the units named in `rows`, from features by encoder.
 
-    Raises UserError when the features come from another encoder than the bundle's.
+    Raises UserError when the features come from other encoders than the bundle's.
     """
-    require_same_encoder(encoder_identity(features), bundle.encoder, where)
+    require_same_encoders(
+        {name: encoder_identity(described) for name, described in features.items()},
+        bundle.encoders,
+        where,
+    )
     apply = model_of(bundle.kind).apply
     joined = join_blocks(features, bundle.use, rows)
     expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)

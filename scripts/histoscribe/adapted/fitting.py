@@ -1,0 +1,66 @@
+"""From training sections to an adapted encoder."""
+
+import logging
+from dataclasses import dataclass
+
+import anndata as ad
+import numpy as np
+
+from histoscribe.adapted.components import fit_components
+from histoscribe.adapted.encoder import AdaptedEncoder, AdaptedSettings, blocks_of
+from histoscribe.adapted.patches import StainedImage
+from histoscribe.adapted.places import reading_points
+from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
+from histoscribe.image import Slide
+from histoscribe.polygons import unit_kind
+from histoscribe.provenance import recall
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SectionToLearn:
+    """A training section: its slide at `um_per_px`, and its filtered units."""
+
+    name: str
+    slide: Slide
+    um_per_px: float
+    units: ad.AnnData
+
+
+def adapt(
+    sections: list[SectionToLearn],
+    settings: AdaptedSettings,
+    target_sum: float | str,
+    seed: int,
+    threads: int,
+) -> AdaptedEncoder:
+    """Train the networks of an encoder.
+
+    Raises UserError where sections share no gene or are too small to hold a part out.
+    """
+    components = fit_components(
+        [s.units for s in sections], settings.n_genes, settings.n_components, target_sum
+    )
+    LOG.info("%d genes, %d components", len(components.genes), components.axes.shape[1])
+    images = [
+        TrainingImage(
+            name=s.name,
+            image=StainedImage.of(s.slide, s.um_per_px, settings.um_per_px),
+            xy_um=np.asarray(s.units.obsm["spatial"], dtype=np.float64),
+            offsets_um=reading_points(recall(s.units.uns), settings.um_per_px),
+            scores=components.of(s.units),
+        )
+        for s in sections
+    ]
+    folds = hold_out_folds(images, settings, seed)
+    weights = [
+        train_network(images, folds, number, settings, seed, threads)
+        for number in range(settings.n_networks)
+    ]
+    blind = {
+        image.name: blocks_of(image.xy_um, fold, settings.block_um)
+        for image, fold in zip(images, folds, strict=True)
+    }
+    unit = unit_kind(recall(sections[0].units.uns))
+    return AdaptedEncoder(settings, weights, unit, blind)

@@ -1,0 +1,149 @@
+"""Cross-fitted training: several networks, each blind to one part of every training section."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import nn
+from tqdm import tqdm
+
+from histoscribe import torch_setup
+from histoscribe.adapted.encoder import AdaptedSettings
+from histoscribe.adapted.network import network_of
+from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
+from histoscribe.errors import UserError, problem
+from histoscribe.splits import block_folds, outside_buffer
+
+LOG = logging.getLogger(__name__)
+WARM_UP = 0.1  # share of the steps in which the learning rate rises
+MAX_GRADIENT = 1.0
+MEMORY_STEPS = 100  # of the running mean of the weights
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """A training section: its image, its units' places and what their expression shows.
+
+    `xy_um` (n_units, 2) are centres, `offsets_um` (n_points, 2) where around them a unit is read,
+    `scores` (n_units, n_components) the targets.
+    """
+
+    name: str
+    image: StainedImage
+    xy_um: np.ndarray
+    offsets_um: np.ndarray
+    scores: np.ndarray
+
+
+def hold_out_folds(
+    sections: list[TrainingImage], settings: AdaptedSettings, seed: int
+) -> list[np.ndarray]:
+    """For each section the network, (n_units,), that does not learn from a unit."""
+    xy_um = np.vstack([s.xy_um for s in sections])
+    number = np.repeat(np.arange(len(sections)), [len(s.xy_um) for s in sections])
+    fold = block_folds(xy_um, number, settings.block_um, settings.n_networks, seed)
+    return np.split(fold, np.cumsum([len(s.xy_um) for s in sections])[:-1])
+
+
+def train_network(
+    sections: list[TrainingImage],
+    folds: list[np.ndarray],
+    held_out: int,
+    settings: AdaptedSettings,
+    seed: int,
+    threads: int,
+) -> dict[str, np.ndarray]:
+    """Weights of the network that is blind to the units of fold `held_out`, as a running mean.
+
+    Raises UserError where that leaves nothing to learn from.
+    """
+    torch.manual_seed(seed)
+    torch_setup.set_threads(threads)
+    device = torch_setup.device()
+    rng = np.random.default_rng([seed, held_out])
+    learns = [
+        outside_buffer(s.xy_um, np.zeros(len(s.xy_um)), fold == held_out, settings.buffer_um)
+        for s, fold in zip(sections, folds, strict=True)
+    ]
+    if not any(usable.any() for usable in learns):
+        raise UserError(
+            problem(
+                "features.encoders, block_um of the adapted encoder",
+                f"blocks of {settings.block_um:g} um, of which {settings.n_networks} networks "
+                "leave one nothing to learn from",
+                "several blocks in the training sections",
+                "Make the blocks smaller, or add training sections.",
+            )
+        )
+    network = network_of(settings).to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=WARM_UP
+    )
+    mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    batches = _batches(sections, learns, settings, rng)
+    losses = []
+    for step in tqdm(range(settings.steps), desc=f"network {held_out + 1}", disable=None):
+        image, places, scores, counted = (torch.from_numpy(a).to(device) for a in next(batches))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            foretold = network(image.contiguous(memory_format=torch.channels_last), places)
+        error = ((foretold.float() - scores) ** 2).mean(dim=2)
+        loss = (error * counted).sum() / counted.sum().clamp(min=1)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
+        optimiser.step()
+        schedule.step()
+        share = 1 / min(step + 1, MEMORY_STEPS)
+        for name, value in network.state_dict().items():
+            mean[name].lerp_(value, share)
+        losses.append(float(loss.detach()))
+        if (step + 1) % max(settings.steps // 10, 1) == 0:
+            recent = np.mean(losses[-max(settings.steps // 10, 1) :])
+            LOG.info("network %d, step %d: loss %.4f", held_out + 1, step + 1, recent)
+    if not np.isfinite(losses[-1]):
+        raise ArithmeticError("the loss was not finite; lower the encoder's learning_rate")
+    return {name: value.cpu().numpy() for name, value in mean.items()}
+
+
+def _batches(
+    sections: list[TrainingImage],
+    learns: list[np.ndarray],
+    settings: AdaptedSettings,
+    rng: np.random.Generator,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Endless batches: patches, places, scores, and which of the places are units."""
+    size = settings.patch_px
+    n_points, n_components = len(sections[0].offsets_um), sections[0].scores.shape[1]
+    usable = [np.flatnonzero(mask) for mask in learns]
+    trees = [cKDTree(s.xy_um[rows]) for s, rows in zip(sections, usable, strict=True)]
+    share = np.array([len(rows) for rows in usable], dtype=float)
+    share /= share.sum()
+    while True:
+        image = np.empty((settings.batch_size, 3, size, size), dtype=np.float32)
+        n_read = settings.units_per_patch
+        places = np.zeros((settings.batch_size, n_read, n_points, 2), dtype=np.float32)
+        scores = np.zeros((settings.batch_size, n_read, n_components), dtype=np.float32)
+        counted = np.zeros((settings.batch_size, n_read), dtype=np.float32)
+        for i in range(settings.batch_size):
+            number = rng.choice(len(sections), p=share)
+            section, rows = sections[number], usable[number]
+            pixel_um = section.image.um_per_px
+            anchor = section.xy_um[rng.choice(rows)] / pixel_um
+            corner = np.floor(anchor - rng.uniform(EDGE_PX, size - EDGE_PX, 2)).astype(int)
+            middle_um = (corner + size / 2) * pixel_um
+            within_um = (size / 2 - EDGE_PX) * pixel_um
+            near = np.array(trees[number].query_ball_point(middle_um, within_um, p=np.inf))
+            chosen = rows[rng.permutation(near)[:n_read]]
+            at = (section.xy_um[chosen, None] + section.offsets_um) / pixel_um - corner
+            patch = section.image.read(int(corner[0]), int(corner[1]), size, size)
+            image[i], places[i, : len(chosen)] = augment(patch, at, rng)
+            scores[i, : len(chosen)] = section.scores[chosen]
+            counted[i, : len(chosen)] = 1
+        filled = max(int(counted.sum(axis=1).max()), 1)
+        yield image, places[:, :filled], scores[:, :filled], counted[:, :filled]

@@ -1,0 +1,248 @@
+"""The adapted encoder: what it may see, where it reads, and that it learns what was planted."""
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+
+from histoscribe.adapted.components import fit_components
+from histoscribe.adapted.describe import describe_units
+from histoscribe.adapted.encoder import (
+    AdaptedEncoder,
+    AdaptedSettings,
+    blind_network,
+    blocks_of,
+    read_encoder,
+    write_encoder,
+)
+from histoscribe.adapted.fitting import SectionToLearn, adapt
+from histoscribe.adapted.network import CELL_PX, network_of
+from histoscribe.adapted.patches import StainedImage, mirrored
+from histoscribe.adapted.places import reading_points
+from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
+from histoscribe.errors import UserError
+from histoscribe.image import Slide
+from histoscribe.provenance import RECORD_KEY, record
+
+EDGE_PX = 320
+SMALL = AdaptedSettings(
+    um_per_px=2.0,
+    steps=60,
+    n_networks=2,
+    views=1,
+    block_um=160.0,
+    buffer_um=8.0,
+    n_genes=20,
+    n_components=3,
+    widths=(8, 12, 16),
+    depths=(1, 1, 1),
+    map_width=16,
+    hidden=16,
+    dropout=0.0,
+    batch_size=2,
+    patch_px=64,
+    units_per_patch=200,
+    learning_rate=0.005,
+)
+
+
+def painted(seed: int) -> tuple[Slide, np.ndarray]:
+    """A slide of dark and light squares of 40 px, and how dark each pixel is."""
+    rng = np.random.default_rng(seed)
+    dark = np.kron(rng.integers(0, 2, (EDGE_PX // 40, EDGE_PX // 40)), np.ones((40, 40)))
+    colour = np.where(dark[..., None] > 0, [110, 60, 140], [225, 170, 200])
+    pixels = np.clip(colour + rng.normal(0, 6, (EDGE_PX, EDGE_PX, 3)), 0, 255).astype(np.uint8)
+    return Slide(Path("painted"), pixels, 2.0), dark
+
+
+def section(name: str, seed: int) -> SectionToLearn:
+    """Bins of 16 um, whose first ten of twenty genes are high where the image is dark."""
+    slide, dark = painted(seed)
+    rng = np.random.default_rng(seed)
+    centre_um = np.arange(8, EDGE_PX * 2, 16)
+    xy_um = np.stack(np.meshgrid(centre_um, centre_um), axis=-1).reshape(-1, 2).astype(float)
+    column, row = (xy_um / 2).astype(int).T
+    rate = np.full((len(xy_um), 20), 4.0)
+    rate[:, :10] += 8.0 * dark[row, column][:, None]
+    units = ad.AnnData(
+        sparse.csr_matrix(rng.poisson(rate), dtype=np.int32),
+        obs=pd.DataFrame(index=[f"{name}-{i}" for i in range(len(xy_um))]),
+        var=pd.DataFrame(index=[f"G{i}" for i in range(20)]),
+    )
+    units.obs["umi"] = np.asarray(units.X.sum(axis=1)).ravel()
+    units.obsm["spatial"] = xy_um
+    units.uns[RECORD_KEY] = record(unit="bin", unit_shape="square", unit_size_um=16.0)
+    return SectionToLearn(name, slide, 2.0, units)
+
+
+@pytest.fixture(scope="module")
+def adapted() -> AdaptedEncoder:
+    return adapt([section("a", 1), section("b", 2)], SMALL, "median", 0, 1)
+
+
+def described(adapted: AdaptedEncoder, what: SectionToLearn, trained_as: str | None = None):
+    points = reading_points({"unit_shape": "square", "unit_size_um": 16.0}, 2.0)
+    return describe_units(
+        what.slide, 2.0, what.units.obsm["spatial"], points, adapted, 64.0, 1, trained_as
+    )
+
+
+def is_dark(what: SectionToLearn, seed: int) -> np.ndarray:
+    _, dark = painted(seed)
+    column, row = (what.units.obsm["spatial"] / 2).astype(int).T
+    return dark[row, column]
+
+
+def test_it_learns_what_the_image_shows_of_expression(adapted):
+    new = section("c", 3)
+    features = described(adapted, new)
+    assert features.local.shape == features.context.shape == (new.units.n_obs, 3)
+    assert np.abs(np.corrcoef(features.local[:, 0], is_dark(new, 3))[0, 1]) > 0.8
+
+
+def test_training_units_are_described_by_the_network_blind_to_them(adapted):
+    known = section("a", 1)
+    own = described(adapted, known, "a").local
+    fold = blind_network(known.units.obsm["spatial"], adapted.blind["a"], SMALL.block_um)
+    assert set(fold) == {0, 1}
+    for number in (0, 1):
+        alone = AdaptedEncoder(adapted.settings, [adapted.weights[number]], adapted.unit, {})
+        by_one = described(alone, known).local
+        np.testing.assert_allclose(own[fold == number], by_one[fold == number], atol=1e-5)
+
+
+def test_a_network_never_sees_what_it_is_blind_to():
+    images = [
+        TrainingImage(
+            s.name,
+            StainedImage.of(s.slide, 2.0, 2.0),
+            s.units.obsm["spatial"],
+            np.zeros((1, 2)),
+            fit_components([s.units], 20, 3, "median").of(s.units),
+        )
+        for s in (section("a", 1), section("b", 2))
+    ]
+    folds = hold_out_folds(images, SMALL, 0)
+    few = AdaptedSettings(**{**SMALL.__dict__, "steps": 3})
+    honest, reading = (train_network(images, folds, number, few, 0, 1) for number in (0, 1))
+    for image, fold in zip(images, folds, strict=True):
+        image.scores[fold == 0] += 10
+    after, reading_after = (train_network(images, folds, number, few, 0, 1) for number in (0, 1))
+    assert all(np.array_equal(honest[name], after[name]) for name in honest)
+    assert not all(np.array_equal(reading[name], reading_after[name]) for name in reading)
+
+
+@pytest.mark.parametrize("block_px", [64, 100, 4096])
+def test_the_result_does_not_depend_on_blocks(adapted, monkeypatch, block_px):
+    new = section("c", 3)
+    whole = described(adapted, new).local
+    monkeypatch.setattr("histoscribe.adapted.describe.BLOCK_PX", block_px)
+    np.testing.assert_allclose(described(adapted, new).local, whole, atol=2e-5)
+
+
+def test_pixels_beyond_the_reach_change_nothing():
+    torch.manual_seed(0)
+    network = network_of(SMALL).eval()
+    size, middle = 256, 128.0
+    image = torch.rand(1, 3, size, size)
+    place = torch.full((1, 1, 1, 2), middle)
+    with torch.inference_mode():
+        before = network(image, place)
+        changed = image.clone()
+        near = slice(int(middle) - network.reach_px, int(middle) + network.reach_px)
+        changed[:] = 1 - changed
+        changed[:, :, near, near] = image[:, :, near, near]
+        assert torch.allclose(network(changed, place), before, atol=1e-6)
+        inner = slice(int(middle) - 8, int(middle) + 8)
+        changed[:, :, inner, inner] = 1 - image[:, :, inner, inner]
+        assert not torch.allclose(network(changed, place), before, atol=1e-4)
+
+
+def test_places_are_read_at_the_middle_of_the_pixels_they_name():
+    """A map whose value is its own x reads back the x of a place, to the pixel."""
+    network = network_of(SMALL)
+    columns = (torch.arange(16) + 0.5) * CELL_PX
+    x_map = columns.expand(1, 1, 16, 16)
+    places = torch.tensor([[[[10.0, 30.0]], [[33.5, 6.0]], [[50.0, 50.0]]]])
+    read = network.read(x_map, places)[0, :, 0]
+    np.testing.assert_allclose(read, places[0, :, 0, 0], atol=1e-4)
+
+
+def test_mirrored_places_follow_their_pixels():
+    rng = np.random.default_rng(0)
+    patch = rng.random((3, 12, 20)).astype(np.float32)
+    row, column = 4, 13
+    for view in range(8):
+        seen, place = mirrored(
+            patch, np.array([column + 0.5, row + 0.5]), bool(view & 1), bool(view & 2), view > 3
+        )
+        x, y = (place - 0.5).astype(int)
+        np.testing.assert_array_equal(seen[:, y, x], patch[:, row, column])
+
+
+def test_the_image_is_averaged_over_whole_pixels():
+    slide, _ = painted(1)
+    halved = StainedImage.of(slide, 2.0, 4.0)
+    assert (halved.factor, halved.um_per_px, halved.size_px) == (2, 4.0, (160.0, 160.0))
+    assert halved.read(0, 0, 32, 32).shape == (3, 32, 32)
+    assert StainedImage.of(slide, 2.0, 0.5).factor == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "width_um", "n_points"),
+    [("polygon", 7.0, 1), ("square", 8.0, 1), ("square", 16.0, 4), ("circle", 100.0, 52)],
+)
+def test_points_lie_in_the_unit(shape, width_um, n_points):
+    points = reading_points({"unit_shape": shape, "unit_size_um": width_um}, 2.0)
+    assert len(points) == n_points
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
+    assert np.abs(points).max() <= width_um / 2
+
+
+def test_components_are_those_of_the_correlation_matrix():
+    units = section("a", 1).units
+    components = fit_components([units], 20, 3, 100.0)
+    dense = np.log1p(units.X.toarray() / units.obs["umi"].to_numpy()[:, None] * 100)
+    dense = dense[:, [units.var_names.get_loc(g) for g in components.genes]]
+    standard = (dense - dense.mean(axis=0)) / dense.std(axis=0)
+    left, size, _ = np.linalg.svd(standard, full_matrices=False)
+    expected = left[:, :3] * size[:3] / (size[0] / np.sqrt(len(dense)))
+    np.testing.assert_allclose(np.abs(components.of(units)), np.abs(expected), atol=2e-3)
+
+
+def test_blocks_tell_which_network_has_not_seen_a_place():
+    rng = np.random.default_rng(0)
+    xy_um = rng.uniform(0, 1000, (500, 2))
+    fold = (np.floor(xy_um / 100).sum(axis=1) % 3).astype(int)
+    table = blocks_of(xy_um, fold, 100.0)
+    np.testing.assert_array_equal(blind_network(xy_um, table, 100.0), fold)
+    assert blind_network(np.array([[-50.0, 20.0]]), table, 100.0) == [-1]
+
+
+def test_the_file_gives_back_the_encoder(adapted, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    write_encoder(adapted, path)
+    read = read_encoder(path, "adapted")
+    assert read.digest() == adapted.digest()
+    assert (read.settings, read.unit) == (adapted.settings, adapted.unit)
+    new = section("c", 3)
+    np.testing.assert_array_equal(described(read, new).local, described(adapted, new).local)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="no readable encoder"):
+        read_encoder(path, "adapted")
+
+
+def test_too_few_blocks_to_hold_one_out():
+    wide = AdaptedSettings(**{**SMALL.__dict__, "block_um": 5000.0, "n_networks": 2})
+    with pytest.raises(UserError, match="nothing to learn from"):
+        adapt([section("a", 1)], wide, "median", 0, 1)
+
+
+def test_the_same_seed_gives_the_same_encoder():
+    few = AdaptedSettings(**{**SMALL.__dict__, "steps": 4})
+    first, second = (adapt([section("a", 1)], few, "median", 7, 1) for _ in range(2))
+    assert first.digest() == second.digest()
