@@ -41,3 +41,12 @@ def targets(units: ad.AnnData, genes: list[str], target_sum: float | str) -> np.
             )
         )
     return log_normalise(units.X[:, rows], units.obs["umi"].to_numpy(), target_sum)
+
+
+def exposures(units: ad.AnnData, target_sum: float | str) -> np.ndarray:
+    """Molecules of each unit over the total that its counts are scaled to, (n_units,) float32.
+
+    A count is expm1 of the normalised expression times this.
+    """
+    umi = np.maximum(units.obs["umi"].to_numpy(), 1)
+    return (umi / target_total(umi, target_sum)).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 
 from histoscribe.adapted.encoder import AdaptedEncoder
 from histoscribe.errors import UserError, problem
-from histoscribe.expression import targets
+from histoscribe.expression import exposures, targets
 from histoscribe.models import TrainingUnits
 from histoscribe.models.bundle import (
     Bundle,
@@ -73,6 +73,7 @@ def train(
         [join_blocks(s.features, settings.use, list(s.units.obs_names)) for s in sections]
     )
     expression = np.vstack([targets(s.units, genes, settings.target_sum) for s in sections])
+    exposure = np.concatenate([exposures(s.units, settings.target_sum) for s in sections])
     xy_um = np.vstack([np.asarray(s.units.obsm["spatial"]) for s in sections])
     section = np.repeat(np.arange(len(sections)), [s.units.n_obs for s in sections])
     set_apart = np.repeat([s.validates for s in sections], [s.units.n_obs for s in sections])
@@ -83,10 +84,11 @@ def train(
     scale = np.where(scale > 1e-8 * np.maximum(np.abs(mean), 1), scale, 1.0)
     features = standardise(features, mean, scale)
     validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
-    fitted_on = trains if kind in ("ridge", "mean") else np.ones(len(trains), dtype=bool)
+    fitted_on = trains if kind in ("ridge", "kernel", "mean") else np.ones(len(trains), dtype=bool)
     training = TrainingUnits(
         features=features[fitted_on],
         expression=expression[fitted_on],
+        exposure=exposure[fitted_on],
         xy_um=xy_um[fitted_on],
         section=section[fitted_on],
         validation=validation[fitted_on],

@@ -11,6 +11,25 @@ from histoscribe.splits import block_folds
 
 SETTINGS = {
     "ridge": {"alphas": [1, 100, 10000], "n_folds": 4, "block_um": 100},
+    "kernel": {
+        "n_waves": 64,
+        "gamma": 0.3,
+        "alphas": [1, 100, 10000],
+        "n_folds": 4,
+        "block_um": 100,
+    },
+    "multitask": {
+        "hidden": [32],
+        "rank": 4,
+        "dropout": 0.1,
+        "likelihood": "poisson",
+        "learning_rate": 0.01,
+        "weight_decay": 0.05,
+        "batch_size": 64,
+        "max_epochs": 8,
+        "patience": 5,
+        "n_members": 2,
+    },
     "mean": {},
     "prts": {
         "hidden": [32, 32],
@@ -37,7 +56,9 @@ def planted():
     expression = np.maximum(drive + rng.normal(size=(n, 6)) * 0.5, 0).astype(np.float32)
     section = np.zeros(n, dtype=int)
     validation = block_folds(xy, section, 100, 5, seed=0) == 0
-    training = TrainingUnits(features, expression, xy, section, validation, ~validation, 20.0)
+    training = TrainingUnits(
+        features, expression, np.ones(n, "f4"), xy, section, validation, ~validation, 20.0
+    )
     return training, expression
 
 
@@ -91,7 +112,9 @@ def test_ridge_penalises_what_does_not_generalise():
     features = (signature + 0.01 * rng.normal(size=(1200, 60))).astype(np.float32)
     expression = np.repeat(rng.random((40, 3)), 30, axis=0).astype(np.float32)
     none = np.zeros(1200, dtype=bool)
-    training = TrainingUnits(features, expression, xy, np.zeros(1200), none, ~none, 1.0)
+    training = TrainingUnits(
+        features, expression, np.ones(1200, "f4"), xy, np.zeros(1200), none, ~none, 1.0
+    )
     settings = {"alphas": [0.01, 1e6], "n_folds": 5, "block_um": 50}
     tensors = model_of("ridge").fit(training, settings, 0, 1)
     assert (tensors["alpha"][:3] == 1e6).all()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KINDS = ("ridge", "prts", "mean")
+KINDS = ("ridge", "kernel", "multitask", "prts", "mean")
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class TrainingUnits:
 
     `features` (n_units, n_features) standardised and `expression` (n_units, n_genes) log1p
     values, float32; `xy_um` (n_units, 2) and `section` (n_units,) say where units lie, for
-    spatial splits; `validation` (n_units,) bool marks units for early stopping, `usable`
+    spatial splits; `exposure` (n_units,) float32 is a unit's molecules over the total that its
+    expression is scaled to; `validation` (n_units,) bool marks units for early stopping, `usable`
     (n_units,) bool those that may train beside them.
     """
 
     features: np.ndarray
     expression: np.ndarray
+    exposure: np.ndarray
     xy_um: np.ndarray
     section: np.ndarray
     validation: np.ndarray

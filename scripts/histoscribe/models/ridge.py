@@ -6,6 +6,7 @@ units and the cost hardly depends on the number of penalties.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from histoscribe.splits import block_folds, outside_buffer
 
 LOG = logging.getLogger(__name__)
 UNITS_AT_ONCE = 8192
+Transform = Callable[[np.ndarray], np.ndarray]
 
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
@@ -26,6 +28,13 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     units both to train and to test on.
     """
     del threads
+    return fit_on(training, settings, seed, lambda features: features)
+
+
+def fit_on(
+    training: TrainingUnits, settings: dict, seed: int, transform: Transform
+) -> dict[str, np.ndarray]:
+    """`fit` on what `transform` makes of the features, a part of the units at a time."""
     alphas = np.asarray(settings["alphas"], dtype=np.float64)
     fold = block_folds(
         training.xy_um, training.section, settings["block_um"], settings["n_folds"], seed
@@ -37,7 +46,9 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
         usable = outside_buffer(training.xy_um, training.section, held_out, training.tile_um)
         if held_out.any() and usable.any():
             error += _held_out_error(
-                _moments(training, usable), _moments(training, held_out), alphas
+                _moments(training, usable, transform),
+                _moments(training, held_out, transform),
+                alphas,
             )
             n_folds_used += 1
     if n_folds_used == 0:
@@ -52,7 +63,7 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
         )
     best = alphas[np.argmin(error, axis=0)]
     LOG.info("penalties chosen (quartiles): %s", np.quantile(best, [0.25, 0.5, 0.75]))
-    everything = _moments(training, np.ones(len(training.features), dtype=bool))
+    everything = _moments(training, np.ones(len(training.features), dtype=bool), transform)
     mean, intercept = everything.feature_mean, everything.outcome_mean
     gram, cross = everything.about(mean, intercept)
     values, vectors = np.linalg.eigh(gram)
@@ -99,22 +110,22 @@ class Moments:
         return gram, cross
 
 
-def _moments(training: TrainingUnits, chosen: np.ndarray) -> Moments:
+def _moments(training: TrainingUnits, chosen: np.ndarray, transform: Transform) -> Moments:
     """Moments of features and outcomes (expression, then its 0/1 indicator), in float64."""
-    n_features = training.features.shape[1]
+    n_features = transform(training.features[:1]).shape[1]
     n_outcomes = 2 * training.expression.shape[1]
     xx, xy = np.zeros((n_features, n_features)), np.zeros((n_features, n_outcomes))
     x_sum, y_sum, yy = np.zeros(n_features), np.zeros(n_outcomes), np.zeros(n_outcomes)
     rows = np.flatnonzero(chosen)
     for start in range(0, len(rows), UNITS_AT_ONCE):
         part = rows[start : start + UNITS_AT_ONCE]
-        x = training.features[part].astype(np.float64)
-        y = np.hstack([training.expression[part], training.expression[part] > 0]).astype(np.float64)
+        x = transform(training.features[part])
+        y = np.hstack([training.expression[part], training.expression[part] > 0]).astype(x.dtype)
         xx += x.T @ x
         xy += x.T @ y
-        x_sum += x.sum(axis=0)
-        y_sum += y.sum(axis=0)
-        yy += (y * y).sum(axis=0)
+        x_sum += x.sum(axis=0, dtype=np.float64)
+        y_sum += y.sum(axis=0, dtype=np.float64)
+        yy += (y * y).sum(axis=0, dtype=np.float64)
     return Moments(len(rows), x_sum, y_sum, xx, xy, yy)
 
 
