@@ -6,6 +6,7 @@ import geopandas as gpd
 
 from histoscribe.features.encoders import EncoderSettings, encode
 from histoscribe.features.files import write_features
+from histoscribe.features.totals import describe_totals
 from histoscribe.joblog import job_log
 from histoscribe.polygons import footprints, unit_kind
 from histoscribe.provenance import recall
@@ -25,6 +26,9 @@ def main(
     output: Path,
 ) -> None:
     adata = read_h5ad(units)
+    if settings.kind == "totals":
+        write_features(adata, describe_totals(adata), {"kind": "totals"}, output)
+        return
     slide, reference = open_normalised(image, stain, stain_reference)
     outlines = footprints(adata, gpd.read_parquet(nuclei) if nuclei else None)
     features, identity = encode(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from histoscribe.adapted.encoder import read_encoder
+from histoscribe.experiments import FeatureChoice
 from histoscribe.joblog import job_log
 from histoscribe.models.bundle import write_bundle
 from histoscribe.storage import read_h5ad
@@ -41,7 +42,8 @@ def main(
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        samples, encoders = snakemake.params.validates, snakemake.params.encoders
+        samples = snakemake.params.validates
+        encoders = snakemake.params.features["encoders"]
         main(
             units=dict(zip(samples, map(Path, snakemake.input.units), strict=True)),
             features={
@@ -59,7 +61,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             kind=snakemake.params.kind,
             model_settings=snakemake.params.model,
             settings=TrainingSettings(
-                use=snakemake.params.use,
+                features=FeatureChoice(**snakemake.params.features),
                 target_sum=snakemake.params.target_sum,
                 tile_um=snakemake.params.tile_um,
                 **snakemake.params.training,

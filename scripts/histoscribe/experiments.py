@@ -6,13 +6,58 @@ Light on purpose: the Snakefile imports it.
 from copy import deepcopy
 from dataclasses import dataclass
 
-# Baselines are experiments too, so that they pass through the same rules as every model.
+# Baselines are experiments too, so that they pass through the same rules as every model. A model
+# is worth its name where it beats them all.
 BASELINE = "training-mean"
-BASELINES = {BASELINE: {"model": {"kind": "mean"}}}
+BASELINES = {
+    BASELINE: {"model": {"kind": "mean"}},
+    # How far a gene goes with the depth of a unit alone, which is read from the measurement.
+    "total-counts": {
+        "features": {"encoder": "totals", "use": ["local"]},
+        "model": {"kind": "kernel"},
+    },
+    "cell-density": {
+        "features": {
+            "encoder": "morphology",
+            "use": ["local", "global"],
+            "columns": ["*_nuclear_fraction", "*_blob_density", "nuclei_*_density"],
+        },
+        "model": {"kind": "kernel"},
+    },
+    "nearest-units": {"model": {"kind": "neighbours"}},
+    "block-ridge": {"model": {"kind": "ridge"}},
+    "random-weights": {
+        "features": {"encoder": "random", "use": ["local", "global"]},
+        "model": {"kind": "ridge"},
+    },
+    "shuffled-image": {"features": {"shuffled": True}, "model": {"kind": "ridge"}},
+}
 # The one experiment of a run that applies a trained bundle instead of training.
 PRETRAINED = "pretrained"
 # The gene set of the config itself; other sets bear the name of their first experiment.
 DEFAULT_GENE_SET = "default"
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Which features a model learns from.
+
+    `encoders` by name and of each the blocks `use`; of these the columns that match one of the
+    patterns `columns`, None for all. `shuffled` deals the features of a training section out to its
+    units at random.
+    """
+
+    encoders: list[str]
+    use: list[str]
+    columns: list[str] | None
+    shuffled: bool
+
+    @staticmethod
+    def of(features: dict) -> "FeatureChoice":
+        """The choice that a config's `features` make."""
+        return FeatureChoice(
+            encoders_of(features), features["use"], features["columns"], features["shuffled"]
+        )
 
 
 @dataclass(frozen=True)
@@ -24,8 +69,7 @@ class Experiment:
 
     name: str
     genes: dict
-    encoders: list[str]
-    use: list[str]
+    features: FeatureChoice
     model: dict
     training: dict
     gene_set: str
@@ -66,8 +110,7 @@ def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict
         experiments[name] = Experiment(
             name=name,
             genes=genes,
-            encoders=encoders_of(merge(config["features"], override.get("features", {}))),
-            use=override.get("features", {}).get("use", config["features"]["use"]),
+            features=FeatureChoice.of(merge(config["features"], override.get("features", {}))),
             model=merge(config["model"], override.get("model", {})),
             training=merge(config["training"], override.get("training", {})),
             gene_set=gene_set,
@@ -76,8 +119,7 @@ def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict
         experiments[PRETRAINED] = Experiment(
             PRETRAINED,
             config["genes"],
-            encoders_of(config["features"]),
-            config["features"]["use"],
+            FeatureChoice.of(config["features"]),
             config["model"],
             config["training"],
             DEFAULT_GENE_SET,

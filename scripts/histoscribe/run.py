@@ -85,6 +85,10 @@ def load_run(config: dict, schemas: Path) -> Run:
     problems += tile_problems(config, sorted({section.unit for _, section in sections}))
     for name, override in overrides.items():
         problems += _experiment_problems(name, merge(config, override or {}), schemas)
+        own = (override or {}).get("features", {})
+        where = f"{config['experiments']}, experiment {name}"
+        for encoder in encoders_of(own) if "encoder" in own else []:
+            problems += encoder_problems(encoder, config["features"]["encoders"], where)
     if problems:
         raise UserError(_report(problems))
     experiments = resolve_experiments(config, overrides)
@@ -316,9 +320,6 @@ def _experiment_problems(name: str, merged: dict, schemas: Path) -> list[str]:
                 "Rename it.",
             )
         )
-    if not problems:
-        for encoder in encoders_of(merged["features"]):
-            problems += encoder_problems(encoder, merged["features"]["encoders"], where)
     panel = merged["genes"]["panel"]
     if panel is not None and not (data_folder(merged) / panel).is_file():
         problems.append(

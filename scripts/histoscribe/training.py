@@ -7,6 +7,7 @@ import numpy as np
 
 from histoscribe.adapted.encoder import AdaptedEncoder
 from histoscribe.errors import UserError, problem
+from histoscribe.experiments import FeatureChoice
 from histoscribe.expression import exposures, targets
 from histoscribe.models import TrainingUnits
 from histoscribe.models.bundle import (
@@ -19,16 +20,19 @@ from histoscribe.models.bundle import (
 )
 from histoscribe.splits import block_folds, outside_buffer
 
+# Kinds that stop by themselves, and so learn from validation blocks too.
+FIT_TO_ALL = ("ridge", "kernel", "neighbours", "mean")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """What to train on and how validation units are set apart where no section is for that.
 
-    `use`: feature blocks; `validation_fraction` of the units, in blocks of `block_um`, serve early
-    stopping; units whose tiles (`tile_um`) reach into them do not train.
+    `features`: which of them; `validation_fraction` of the units, in blocks of `block_um`, serve
+    early stopping; units whose tiles (`tile_um`) reach into them do not train.
     """
 
-    use: list[str]
+    features: FeatureChoice
     target_sum: float | str
     tile_um: float
     block_um: float
@@ -70,7 +74,10 @@ def train(
     for section in sections[1:]:
         require_same_encoders(section.encoders, encoders, f"features of {section.name}")
     features = np.vstack(
-        [join_blocks(s.features, settings.use, list(s.units.obs_names)) for s in sections]
+        [
+            _features_of(s, settings.features, np.random.default_rng([seed, i]))
+            for i, s in enumerate(sections)
+        ]
     )
     expression = np.vstack([targets(s.units, genes, settings.target_sum) for s in sections])
     exposure = np.concatenate([exposures(s.units, settings.target_sum) for s in sections])
@@ -84,7 +91,7 @@ def train(
     scale = np.where(scale > 1e-8 * np.maximum(np.abs(mean), 1), scale, 1.0)
     features = standardise(features, mean, scale)
     validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
-    fitted_on = trains if kind in ("ridge", "kernel", "mean") else np.ones(len(trains), dtype=bool)
+    fitted_on = trains if kind in FIT_TO_ALL else np.ones(len(trains), dtype=bool)
     training = TrainingUnits(
         features=features[fitted_on],
         expression=expression[fitted_on],
@@ -103,7 +110,8 @@ def train(
         genes=genes,
         encoders=encoders,
         adapted=adapted,
-        use=settings.use,
+        use=settings.features.use,
+        columns=settings.features.columns,
         feature_mean=mean,
         feature_scale=scale,
         target_sum=settings.target_sum,
@@ -113,6 +121,15 @@ def train(
             "seed": seed,
         },
     )
+
+
+def _features_of(
+    section: SectionData, choice: FeatureChoice, rng: np.random.Generator
+) -> np.ndarray:
+    """Chosen features of a section's units, (n_units, n_features)."""
+    rows = list(section.units.obs_names)
+    joined = join_blocks(section.features, choice.use, choice.columns, rows)
+    return rng.permutation(joined) if choice.shuffled else joined
 
 
 def _validation_units(

@@ -31,6 +31,7 @@ SETTINGS = {
         "n_members": 2,
     },
     "mean": {},
+    "neighbours": {},
     "prts": {
         "hidden": [32, 32],
         "dropout": 0.1,
@@ -156,6 +157,7 @@ def bundle(planted, kind="ridge"):
         encoders={"morphology": {"kind": "morphology", "tile_um": 128.0}},
         adapted={},
         use=["local", "global"],
+        columns=None,
         feature_mean=np.zeros(10),
         feature_scale=np.ones(10),
         target_sum="median",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from section_files import tissue_image, write_tiff, write_visium_hd
 
 from histoscribe.errors import UserError
+from histoscribe.experiments import BASELINES
 from histoscribe.features.morphology import _nuclear_reach, describe_units
 from histoscribe.features.pixel_maps import Lengths
 from histoscribe.image import Slide
@@ -77,7 +78,7 @@ def test_a_good_sheet(config, folder, repository):
     run = load(config, folder, GOOD, repository)
     assert run.samples("train") == ["a", "b"]
     assert run.samples("test") == ["c"]
-    assert list(run.experiments) == ["full", "local-only", "training-mean"]
+    assert list(run.experiments) == ["full", "local-only", *BASELINES]
     assert run.sections["a"].measured["matrix"].is_file()
     assert {e.gene_set for e in run.experiments.values()} == {"default"}
 
@@ -372,7 +373,8 @@ def test_what_a_rule_will_make_is_where_its_name_says(tmp_path):
     ("text", "message"),
     [
         ("full: {units: {bin_um: 2}}", "'units' was unexpected"),
-        ("full: {features: {encoder: hipt}}", "'encoder' was unexpected"),
+        ("full: {features: {tile_um: 64}}", "'tile_um' was unexpected"),
+        ("full: {features: {encoder: [morphology, uni]}}", "features/encoder: found uni"),
         ("full: {genes: {n_hgv: 3}}", "'n_hgv' was unexpected"),
         ("sections: {}", "reserved"),
         ("default: {genes: {max_genes: 9}}", "experiment default: found a name that is reserved"),

@@ -5,13 +5,15 @@ import pytest
 from scipy import sparse
 
 from histoscribe.errors import UserError
+from histoscribe.experiments import FeatureChoice
 from histoscribe.models.bundle import predict
 from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.training import SectionData, TrainingSettings, train
 
 GENES = ["A", "B", "C"]
 RIDGE = {"alphas": [1, 100], "n_folds": 3, "block_um": 100}
-SETTINGS = TrainingSettings(["local", "global"], "median", 40.0, 100.0, 0.2)
+CHOICE = FeatureChoice(["morphology"], ["local", "global"], None, shuffled=False)
+SETTINGS = TrainingSettings(CHOICE, "median", 40.0, 100.0, 0.2)
 
 
 def section(name, seed, validates=False, encoder="morphology", **identity):
@@ -95,6 +97,6 @@ def test_missing_genes_and_features_are_named():
 
 
 def test_blocks_too_large_to_set_one_apart():
-    huge = TrainingSettings(["local"], "median", 40.0, 5000.0, 0.2)
+    huge = TrainingSettings(CHOICE, "median", 40.0, 5000.0, 0.2)
     with pytest.raises(UserError, match="Make blocks smaller"):
         train([section("a", 0)], GENES, "prts", {}, huge, 0, 1, {})

@@ -134,6 +134,7 @@ def test_a_bundle_of_another_encoder(case):
         encoders={"morphology": {"kind": "timm", "name": "hipt", "tile_um": 128, "um_per_px": 0.5}},
         adapted={},
         use=["local"],
+        columns=None,
         feature_mean=np.zeros(4),
         feature_scale=np.ones(4),
         target_sum="median",

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
+from histoscribe.experiments import BASELINES
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
@@ -159,7 +161,7 @@ def encoder_weights(wildcards):
 
 
 def is_network(wildcards):
-    return ENCODERS[wildcards.encoder]["kind"] != "morphology"
+    return ENCODERS[wildcards.encoder]["kind"] not in ("morphology", "totals")
 
 
 def adapted_file(encoder):
@@ -173,7 +175,7 @@ def adapted_files(wildcards):
 
 
 def adapted_encoders(wildcards):
-    return [name for name in experiment_of(wildcards).encoders if name in ADAPTED]
+    return [name for name in experiment_of(wildcards).features.encoders if name in ADAPTED]
 
 
 def features_file(encoder, sample):
@@ -187,7 +189,7 @@ def features_files(*samples):
     return lambda wildcards: [
         features_file(encoder, sample)
         for sample in samples
-        for encoder in experiment_of(wildcards).encoders
+        for encoder in experiment_of(wildcards).features.encoders
     ]
 
 
@@ -241,12 +243,13 @@ def bundle_file(wildcards):
 
 
 def predictions():
-    return expand(
-        "<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
-        experiment=RUN.experiments,
-        fold=FOLDS,
-        sample=PREDICTED,
-    )
+    """Of every experiment; baselines only where there is a measurement to compare with."""
+    return [
+        f"<results>/{experiment}/{fold}/predicted/{sample}.h5ad"
+        for experiment in RUN.experiments
+        for fold in FOLDS
+        for sample in (EVALUATED if experiment in BASELINES else PREDICTED)
+    ]
 
 
 def bundles():
@@ -288,6 +291,14 @@ def section_figures():
     )
 
 
+def figure_kinds():
+    """What decides the colour of an experiment: its kind of model, or that it is a baseline."""
+    return {
+        name: "baseline" if name in BASELINES else experiment.model["kind"]
+        for name, experiment in RUN.experiments.items()
+    }
+
+
 def figure_files():
     if not EVALUATED:
         return section_figures()
@@ -296,9 +307,7 @@ def figure_files():
         + expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"])
         + expand(
             "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}",
-            experiment=[name for name, e in RUN.experiments.items() if e.model["kind"] != "mean"][
-                :1
-            ],
+            experiment=[name for name in RUN.experiments if name not in BASELINES][:1],
             fold=FOLDS,
             sample=EVALUATED,
             ending=["pdf", "png", "tsv"],

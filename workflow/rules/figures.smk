@@ -27,7 +27,7 @@ rule plot_ablation:
         runtime=20,
     params:
         evaluated=evaluations(),
-        kinds={name: e.model["kind"] for name, e in RUN.experiments.items()},
+        kinds=figure_kinds(),
         code=code_digest("figures"),
     script:
         "../../scripts/plot_ablation.py"

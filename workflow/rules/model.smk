@@ -24,14 +24,13 @@ rule train_model:
     resources:
         mem_mb=16000,
         runtime=240,
-        gpu=lambda wildcards: int(experiment_of(wildcards).model["kind"] == "prts"),
+        gpu=lambda wildcards: int(experiment_of(wildcards).model["kind"] in ("prts", "multitask")),
     params:
         validates={sample: sample in VALIDATION for sample in TRAINING + VALIDATION},
         kind=lambda wildcards: experiment_of(wildcards).model["kind"],
         model=lambda wildcards: experiment_of(wildcards).model_settings,
-        encoders=lambda wildcards: experiment_of(wildcards).encoders,
+        features=lambda wildcards: asdict(experiment_of(wildcards).features),
         adapted=adapted_encoders,
-        use=lambda wildcards: experiment_of(wildcards).use,
         training=lambda wildcards: experiment_of(wildcards).training,
         target_sum=lookup(dpath="expression/target_sum", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
@@ -60,7 +59,7 @@ rule predict_expression:
         mem_mb=8000,
         runtime=60,
     params:
-        encoders=lambda wildcards: experiment_of(wildcards).encoders,
+        encoders=lambda wildcards: experiment_of(wildcards).features.encoders,
         code=code_digest("models"),
     script:
         "../../scripts/predict_expression.py"

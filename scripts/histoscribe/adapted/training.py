@@ -62,6 +62,8 @@ def train_network(
     """
     torch.manual_seed(seed)
     torch_setup.set_threads(threads)
+    if settings.steps == 0:
+        return {name: value.numpy() for name, value in network_of(settings).state_dict().items()}
     device = torch_setup.device()
     rng = np.random.default_rng([seed, held_out])
     learns = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KINDS = ("ridge", "kernel", "multitask", "prts", "mean")
+KINDS = ("ridge", "kernel", "multitask", "prts", "neighbours", "mean")
 
 
 @dataclass(frozen=True)

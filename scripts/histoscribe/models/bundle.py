@@ -7,6 +7,7 @@ and its provenance; nothing in the file is executed when it is read.
 import importlib
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import anndata as ad
@@ -36,9 +37,10 @@ class Bundle:
     """A model with all that prediction needs besides features.
 
     `encoders` are the identities of the encoders by name, in order (see `encoder_identity`),
-    `adapted` those of them that were trained with the model, and `use` the blocks of features of
-    each; `feature_mean` and `feature_scale` (n_features,) standardise them; `target_sum` is the
-    total that expression is normalised to, or "median" for each section's own median.
+    `adapted` those of them that were trained with the model; `use` are the blocks of features of
+    each, and `columns` the patterns of those used (None: all). `feature_mean` and `feature_scale`
+    (n_features,) standardise them; `target_sum` is the total that expression is normalised to, or
+    "median" for each section's own median.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Bundle:
     encoders: dict[str, dict]
     adapted: dict[str, AdaptedEncoder]
     use: list[str]
+    columns: list[str] | None
     feature_mean: np.ndarray
     feature_scale: np.ndarray
     target_sum: float | str
@@ -63,6 +66,7 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         "encoders": bundle.encoders,
         HEADER_KEY: {name: header_of(encoder) for name, encoder in bundle.adapted.items()},
         "use": bundle.use,
+        "columns": bundle.columns,
         "target_sum": bundle.target_sum,
         "provenance": {**bundle.provenance, "versions": versions()},
     }
@@ -156,8 +160,13 @@ def _require_same_encoder(found: dict, expected: dict, where: str) -> None:
     )
 
 
-def join_blocks(features: dict[str, ad.AnnData], use: list[str], rows: list[str]) -> np.ndarray:
-    """The chosen blocks of every encoder side by side for the units in `rows`, float32."""
+def join_blocks(
+    features: dict[str, ad.AnnData], use: list[str], columns: list[str] | None, rows: list[str]
+) -> np.ndarray:
+    """The chosen blocks of every encoder side by side for the units in `rows`, float32.
+
+    `columns` are patterns of feature names, None for all.
+    """
     blocks = []
     for encoder, described in features.items():
         position = described.obs_names.get_indexer(rows)
@@ -170,8 +179,23 @@ def join_blocks(features: dict[str, ad.AnnData], use: list[str], rows: list[str]
                     "Delete the section's features file and run again.",
                 )
             )
-        blocks += [np.asarray(described.obsm[block])[position] for block in use]
-    return np.hstack(blocks).astype(np.float32)
+        for block in use:
+            values = np.asarray(described.obsm[block])[position]
+            if columns is not None:
+                names = recall(described.uns)[f"{block}_names"]
+                values = values[:, [any(fnmatchcase(n, c) for c in columns) for n in names]]
+            blocks.append(values)
+    joined = np.hstack(blocks).astype(np.float32)
+    if joined.shape[1] == 0:
+        raise UserError(
+            problem(
+                "features.columns",
+                f"no feature of {', '.join(features)} that matches {', '.join(columns or [])}",
+                "one at least",
+                "Correct the patterns; features are named in uns of the features file.",
+            )
+        )
+    return joined
 
 
 def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -196,7 +220,7 @@ def predict(
         where,
     )
     apply = model_of(bundle.kind).apply
-    joined = join_blocks(features, bundle.use, rows)
+    joined = join_blocks(features, bundle.use, bundle.columns, rows)
     expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)
     probability = np.empty_like(expression)
     for start in range(0, len(rows), UNITS_AT_ONCE):
