@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 
 from histoscribe.features.encoders import EncoderSettings, encode
 from histoscribe.features.files import write_features
@@ -30,17 +31,19 @@ def main(
         write_features(adata, describe_totals(adata), {"kind": "totals"}, output)
         return
     slide, reference = open_normalised(image, stain, stain_reference)
-    outlines = footprints(adata, gpd.read_parquet(nuclei) if nuclei else None)
+    outlines = gpd.read_parquet(nuclei) if nuclei else None
+    units_are_nuclei = nuclei is not None and settings.kind != "nuclei"
     features, identity = encode(
         slide,
         um_per_px,
         adata.obsm["spatial"],
-        outlines,
-        nuclei is not None,
+        footprints(adata, outlines if units_are_nuclei else None),
+        units_are_nuclei,
         settings,
         unit_kind(recall(adata.uns)),
         threads,
         reference.to_dict() if reference else None,
+        np.asarray(outlines.geometry) if outlines is not None else None,
     )
     write_features(adata, features, identity, output)
 

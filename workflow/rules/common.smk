@@ -114,6 +114,13 @@ def nuclei_input(wildcards):
     return {"nuclei": f"<results>/sections/{{sample}}/{name}.parquet"} if name else {}
 
 
+def outlines_input(wildcards):
+    """Outlines that features are read from: the units' own, or the nuclei around units."""
+    if ENCODERS[wildcards.encoder]["kind"] == "nuclei":
+        return {"nuclei": "<results>/sections/{sample}/nuclei.parquet"}
+    return nuclei_input(wildcards)
+
+
 def measured_input(wildcards):
     section = section_of(wildcards)
     if not section.is_measured:
@@ -161,7 +168,7 @@ def encoder_weights(wildcards):
 
 
 def is_network(wildcards):
-    return ENCODERS[wildcards.encoder]["kind"] not in ("morphology", "totals")
+    return ENCODERS[wildcards.encoder]["kind"] in ("timm", "checkpoint")
 
 
 def adapted_file(encoder):

@@ -10,7 +10,7 @@ out: <results>/features/{encoder}/{sample}.h5ad, or of adapted encoders
 rule extract_features:
     """Describe each unit and the tile around it; on a GPU where there is one."""
     input:
-        unpack(nuclei_input),
+        unpack(outlines_input),
         unpack(encoder_weights),
         unpack(stain_inputs),
         image="<results>/sections/{sample}/image.ome.tif",

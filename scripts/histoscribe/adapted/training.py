@@ -140,7 +140,8 @@ def _batches(
             corner = np.floor(anchor - rng.uniform(EDGE_PX, size - EDGE_PX, 2)).astype(int)
             middle_um = (corner + size / 2) * pixel_um
             within_um = (size / 2 - EDGE_PX) * pixel_um
-            near = np.array(trees[number].query_ball_point(middle_um, within_um, p=np.inf))
+            near = trees[number].query_ball_point(middle_um, within_um, p=np.inf)
+            near = np.asarray(near, dtype=np.int64)
             chosen = rows[rng.permutation(near)[:n_read]]
             at = (section.xy_um[chosen, None] + section.offsets_um) / pixel_um - corner
             patch = section.image.read(int(corner[0]), int(corner[1]), size, size)

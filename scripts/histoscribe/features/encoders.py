@@ -16,8 +16,8 @@ from histoscribe.provenance import file_digest
 class EncoderSettings:
     """One encoder of the config.
 
-    `kind` is morphology, timm or checkpoint; `name` a timm model or hub id; `architecture` the
-    timm architecture of a checkpoint; `weights` the retrieved folder or the checkpoint's file.
+    `kind` is morphology, nuclei (within `radius_um`), timm or checkpoint; `name` a timm model or hub
+    id; `architecture` the timm architecture of a checkpoint; `weights` the retrieved folder or the checkpoint's file.
     """
 
     kind: str
@@ -27,6 +27,7 @@ class EncoderSettings:
     architecture: str | None = None
     file: str | None = None
     weights: str | None = None
+    radius_um: float | None = None
 
 
 def encode(
@@ -39,11 +40,13 @@ def encode(
     unit: str,
     threads: int,
     stain: dict | None = None,
+    nuclei: np.ndarray | None = None,
 ) -> tuple[UnitFeatures, dict]:
     """Features of units at `xy_um` (n, 2) with polygons `footprints` (n,), and the identity.
 
     `unit` says what the footprints are ("nucleus", "bin of 8 um"), `stain` the reference that the
-    slide's colours were brought to, None for its own colours. The identity tells whether a
+    slide's colours were brought to, None for its own colours; `nuclei` are the section's outlines,
+    for the encoder of that name. The identity tells whether a
     model fits these features: two sets of features are exchangeable when their identities are
     equal.
     """
@@ -60,6 +63,13 @@ def encode(
 
         identity["version"] = VERSION
         features = describe_units(slide, um_per_px, xy_um, footprints, has_nuclei, settings.tile_um)
+    elif settings.kind == "nuclei":
+        from histoscribe.features.nuclear_neighbourhood import VERSION, describe_neighbourhoods
+
+        identity |= {"version": VERSION, "radius_um": settings.radius_um}
+        features = describe_neighbourhoods(
+            slide, um_per_px, xy_um, nuclei, settings.tile_um, settings.radius_um
+        )
     else:  # torch is imported only where a network is used
         from histoscribe.features.checkpoints import find_weights
         from histoscribe.features.vit import encode_units, load_encoder

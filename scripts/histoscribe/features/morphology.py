@@ -27,6 +27,7 @@ from histoscribe.image import Slide
 
 BLOCK_PX = 1024
 MIN_NUCLEAR_REACH_UM = 4.0
+NUCLEAR_TILE_UM = 64.0  # cut of nuclei that are described without their tiles
 TRAITS = {  # what is averaged over the nuclei nearby
     "area": "shape_area",
     "eccentricity": "shape_eccentricity",
@@ -127,6 +128,30 @@ def describe_units(
     if has_nuclei and len(xy_um):
         _add_shapes(local, context, footprints, xy_um, extent_um, lengths)
     return UnitFeatures(local.table(), context.table(), local.names(), context.names())
+
+
+def describe_nuclei_alone(
+    slide: Slide, um_per_px: float, nuclei: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The local features of nuclei (n_nuclei, n_features), without the tiles around them."""
+    nuclei = np.asarray(nuclei, dtype=object)
+    xy_um = shapely.get_coordinates(shapely.centroid(nuclei))
+    lengths = Lengths(um_per_px, NUCLEAR_TILE_UM)
+    stain = estimate_stain(slide, um_per_px)
+    nuclei = _cut_to_tiles(nuclei, xy_um, _nuclear_reach(lengths))
+    bounds_um = shapely.bounds(nuclei).reshape(-1, 4)
+    halo_um = lengths.reach_um + lengths.fine_support_um
+    local = _Columns(len(nuclei))
+    blocks = list(_blocks(xy_um, lengths, halo_um, BLOCK_PX))
+    for block in tqdm(blocks, desc="nuclei", unit="block", disable=None):
+        fine = fine_maps(slide.read_region(*block.box_px), stain, lengths)
+        others = nuclei[_touching(bounds_um, block.box_px, um_per_px)]
+        own, centre_um = nuclei[block.units], xy_um[block.units]
+        values = describe_nuclei(fine, own, centre_um, others, um_per_px, block.box_px)
+        local.put(block.units, values)
+    shapes, _ = describe_shapes(nuclei)
+    local.put(slice(None), {f"shape_{name}": shapes[:, i] for i, name in enumerate(SHAPE_NAMES)})
+    return local.table(), local.names()
 
 
 class _Columns:
