@@ -16,8 +16,8 @@ from histoscribe.provenance import file_digest
 class EncoderSettings:
     """One encoder of the config.
 
-    `kind` is morphology, nuclei (within `radius_um`), timm or checkpoint; `name` a timm model or hub
-    id; `architecture` the timm architecture of a checkpoint; `weights` the retrieved folder or the checkpoint's file.
+    `kind` is morphology, nuclei (within `radius_um`), timm or checkpoint; `name` a timm model or
+    hub id; `architecture` that of a checkpoint; `weights` the retrieved folder or checkpoint file.
     """
 
     kind: str
