@@ -1,23 +1,21 @@
-"""Score a section's prediction against its measurement, gene by gene, and in resampled sections."""
+"""Score a section's prediction against its measurement, gene by gene and as a whole."""
 
 from pathlib import Path
 
-from histoscribe.evaluation import EvaluationSettings, evaluate_section
+from histoscribe.evaluation.section import EvaluationSettings, evaluate_section
+from histoscribe.evaluation.stored import open_h5ad
 from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad, written_whole
 
 
 def main(
-    predicted: Path,
-    units: Path,
-    settings: EvaluationSettings,
-    seed: int,
-    output: Path,
-    replicates: Path,
+    predicted: Path, units: Path, settings: EvaluationSettings, seed: int, outputs: dict[str, Path]
 ) -> None:
-    tables = evaluate_section(read_h5ad(predicted), read_h5ad(units), settings, seed)
-    for table, path in zip(tables, (output, replicates), strict=True):
+    with open_h5ad(predicted) as prediction:
+        evaluation = evaluate_section(prediction, read_h5ad(units), settings, seed)
+    for name, path in outputs.items():
         with written_whole(path) as partial:
+            table = getattr(evaluation, name)
             table.to_csv(partial, sep="\t", index=False, float_format="%.6g")
 
 
@@ -28,6 +26,5 @@ if __name__ == "__main__" and "snakemake" in globals():
             units=Path(snakemake.input.units),
             settings=EvaluationSettings(**snakemake.params.settings),
             seed=snakemake.params.seed,
-            output=Path(snakemake.output.scores),
-            replicates=Path(snakemake.output.replicates),
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
         )

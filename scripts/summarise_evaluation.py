@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from histoscribe.block_bootstrap import compare
-from histoscribe.evaluation import SUMMARY_COLUMNS, summarise, trust_of_alignment
+from histoscribe.evaluation.summary import summarise, summary_table, trust_of_alignment
 from histoscribe.experiments import BASELINE
 from histoscribe.joblog import job_log
 from histoscribe.storage import written_whole
@@ -16,6 +16,7 @@ Key = tuple[str, str, str]  # experiment, fold, sample
 def main(
     scores: dict[Key, Path],
     replicates: dict[Key, Path],
+    sections: dict[Key, Path],
     alignments: dict[str, Path],
     summary: Path,
     comparisons: Path,
@@ -28,6 +29,7 @@ def main(
     trained = {sample: verdict for sample, verdict in verdicts.items() if sample not in tested}
     genes = {key: pd.read_csv(path, sep="\t") for key, path in scores.items()}
     resampled = {key: pd.read_csv(path, sep="\t") for key, path in replicates.items()}
+    wholes = {key: pd.read_csv(path, sep="\t") for key, path in sections.items()}
     rows, differences = [], []
     for experiment, fold, sample in genes:
         key = experiment, fold, sample
@@ -37,7 +39,7 @@ def main(
                 "experiment": experiment,
                 "fold": fold,
                 "sample": sample,
-                **summarise(genes[key], resampled[key], baseline),
+                **summarise(genes[key], resampled[key], wholes[key], baseline),
                 "alignment": trust_of_alignment(verdicts[sample], trained),
             }
         )
@@ -49,10 +51,7 @@ def main(
             found = compare(beside, reached, first)
             differences.append(found.assign(fold=fold, sample=sample))
     table = pd.concat(differences) if differences else compare({}, {}, first)
-    for frame, path in (
-        (pd.DataFrame(rows, columns=SUMMARY_COLUMNS), summary),
-        (table, comparisons),
-    ):
+    for frame, path in ((summary_table(rows), summary), (table, comparisons)):
         with written_whole(path) as partial:
             frame.to_csv(partial, sep="\t", index=False, float_format="%.4f")
 
@@ -63,6 +62,7 @@ if __name__ == "__main__" and "snakemake" in globals():
         main(
             scores=dict(zip(keys, map(Path, snakemake.input.scores), strict=True)),
             replicates=dict(zip(keys, map(Path, snakemake.input.replicates), strict=True)),
+            sections=dict(zip(keys, map(Path, snakemake.input.sections), strict=True)),
             alignments=dict(
                 zip(snakemake.params.aligned, map(Path, snakemake.input.alignments), strict=True)
             ),

@@ -12,7 +12,7 @@ RECORD_KEY = "histoscribe"
 
 
 def code_digest(*modules: str) -> str:
-    """Digest of package files or folders, named relative to the package ("evaluation.py").
+    """Digest of package files or folders, named relative to the package ("units.py").
 
     In a rule's `params` it makes editing the package rerun the rule, since Snakemake only sees
     the entry script.

@@ -13,7 +13,7 @@ from histoscribe.block_bootstrap import (
     replicate_table,
     resample_blocks,
 )
-from histoscribe.evaluation import pearson
+from histoscribe.evaluation.scores import pearson
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from histoscribe.errors import UserError
-from histoscribe.evaluation import pearson
+from histoscribe.evaluation.scores import pearson
 from histoscribe.models import KINDS, TrainingUnits
 from histoscribe.models.bundle import Bundle, model_of, read_bundle, write_bundle
 from histoscribe.splits import block_folds

@@ -17,7 +17,8 @@ from scipy.spatial import cKDTree
 from section_files import write_tiff
 
 from histoscribe.alignment import verdict_of
-from histoscribe.evaluation import SUMMARY_COLUMNS, pearson
+from histoscribe.evaluation.scores import pearson
+from histoscribe.evaluation.summary import SUMMARY_COLUMNS
 from histoscribe.expression import targets
 from histoscribe.models.bundle import read_bundle
 from histoscribe.provenance import recall
@@ -56,12 +57,15 @@ def workplace(new_workplace):
 
 def test_summary_has_the_columns_and_rows_that_the_design_names(workplace):
     summary = pd.read_csv(workplace.results / "summary.tsv", sep="\t")
-    assert list(summary.columns) == SUMMARY_COLUMNS
+    assert list(summary.columns[: len(SUMMARY_COLUMNS)]) == SUMMARY_COLUMNS
+    radii = [f"{score}_mean_{um}um" for um in (16, 32, 64) for score in ("pcc", "ceiling")]
+    assert list(summary.columns[len(SUMMARY_COLUMNS) :]) == radii  # nuclei are 10 um apart
     assert summary["experiment"].tolist() == [*EXPERIMENTS, "training-mean"]
     by_name = summary.set_index("experiment")
     assert by_name.loc["training-mean", "pcc_mean"] == 0
     assert by_name.loc["full", "pcc_mean"] > by_name.loc["local-only", "pcc_mean"] * 0.9
-    assert (by_name["pcc_mean"] <= by_name["ceiling_mean"]).all()
+    for radius in ("", "_16um", "_32um", "_64um"):
+        assert (by_name[f"pcc_mean{radius}"] <= by_name[f"ceiling_mean{radius}"]).all()
 
 
 def matched_truth(results, section):
@@ -184,7 +188,7 @@ def test_editing_an_experiment_reruns_only_its_jobs(workplace):
 
 
 def test_editing_the_package_reruns_what_uses_it(workplace):
-    path = workplace.folder / "scripts/histoscribe/evaluation.py"
+    path = workplace.folder / "scripts/histoscribe/evaluation/scores.py"
     before = path.read_text()
     path.write_text(before + "\n# edited\n")
     try:

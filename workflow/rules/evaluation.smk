@@ -2,6 +2,7 @@
 
 in:  <results>/{experiment}/{fold}/predicted/{sample}.h5ad, sections/{sample}/units.h5ad
 out: <results>/{experiment}/{fold}/evaluated/{sample}.tsv, {sample}.replicates.tsv,
+     {sample}.reliability.tsv, {sample}.section.tsv,
      <results>/summary.tsv, comparisons.tsv
 """
 
@@ -12,8 +13,10 @@ rule evaluate_prediction:
         predicted="<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
         units="<results>/sections/{sample}/units.h5ad",
     output:
-        scores=ensure("<results>/{experiment}/{fold}/evaluated/{sample}.tsv", non_empty=True),
+        genes=ensure("<results>/{experiment}/{fold}/evaluated/{sample}.tsv", non_empty=True),
         replicates="<results>/{experiment}/{fold}/evaluated/{sample}.replicates.tsv",
+        reliability="<results>/{experiment}/{fold}/evaluated/{sample}.reliability.tsv",
+        section="<results>/{experiment}/{fold}/evaluated/{sample}.section.tsv",
     log:
         "<logs>/evaluate_prediction/{experiment}.{fold}.{sample}.log",
     benchmark:
@@ -27,7 +30,7 @@ rule evaluate_prediction:
     params:
         settings=lookup(dpath="evaluation", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("evaluation.py", "block_bootstrap.py", "expression.py", "provenance.py"),
+        code=code_digest("evaluation", "block_bootstrap.py", "expression.py", "provenance.py"),
     script:
         "../../scripts/evaluate_prediction.py"
 
@@ -37,6 +40,7 @@ rule summarise_evaluation:
     input:
         scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
         replicates=[f"<results>/{e}/{f}/evaluated/{s}.replicates.tsv" for e, f, s in evaluations()],
+        sections=[f"<results>/{e}/{f}/evaluated/{s}.section.tsv" for e, f, s in evaluations()],
         alignments=alignments([*EVALUATED, *TRAINING, *VALIDATION]),
     output:
         summary=ensure("<results>/summary.tsv", non_empty=True),
@@ -54,6 +58,6 @@ rule summarise_evaluation:
     params:
         evaluated=evaluations(),
         aligned=[*EVALUATED, *TRAINING, *VALIDATION],
-        code=code_digest("evaluation.py", "block_bootstrap.py", "expression.py"),
+        code=code_digest("evaluation/summary.py", "evaluation/ceiling.py", "block_bootstrap.py"),
     script:
         "../../scripts/summarise_evaluation.py"
