@@ -9,9 +9,12 @@ from histoscribe.joblog import job_log
 from histoscribe.models.bundle import predict, read_bundle
 from histoscribe.provenance import RECORD_KEY, file_digest, recall, record
 from histoscribe.storage import read_h5ad, write_h5ad
+from histoscribe.uncertainty.prediction import annotate
 
 
-def main(bundle_path: Path, features: Path, units: Path, sample: str, output: Path) -> None:
+def main(
+    bundle_path: Path, features: Path, units: Path, sample: str, intervals: bool, output: Path
+) -> None:
     bundle = read_bundle(bundle_path)
     adata = read_h5ad(units)
     described = read_h5ad(features)
@@ -21,6 +24,7 @@ def main(bundle_path: Path, features: Path, units: Path, sample: str, output: Pa
     )
     predicted.layers["probability"] = prediction.probability
     predicted.obsm["spatial"] = adata.obsm["spatial"]
+    annotate(predicted, prediction, bundle.uncertainty, intervals)
     facts = recall(adata.uns)
     predicted.uns[RECORD_KEY] = record(
         sample=sample,
@@ -42,5 +46,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             features=Path(snakemake.input.features),
             units=Path(snakemake.input.units),
             sample=snakemake.wildcards.sample,
+            intervals=snakemake.params.intervals,
             output=Path(snakemake.output[0]),
         )

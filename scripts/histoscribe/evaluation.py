@@ -25,6 +25,7 @@ from histoscribe.block_bootstrap import (
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import log_normalise, target_total, targets
 from histoscribe.provenance import recall
+from histoscribe.uncertainty.judgement import judged
 
 log = logging.getLogger(__name__)
 
@@ -177,8 +178,9 @@ def evaluate_section(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The gene table of one section, and its scores in resampled sections (`replicate_table`).
 
-    The gene table holds the scores of `score_genes`, the noise ceiling, and the interval of the
-    PCC, pcc_low and pcc_high; NaN, and no replicates, where the section is too small for one.
+    The gene table holds the scores of `score_genes`, the noise ceiling, the interval of the PCC,
+    pcc_low and pcc_high, and what `judged` adds; NaN, and no replicates, where the section is too
+    small for an interval.
 
     Counts are normalised to the total that the prediction is made for. Genes that the section did
     not measure are left out. Raises UserError when no gene is shared or the units differ.
@@ -221,11 +223,13 @@ def evaluate_section(
     if draws.shape[1] < MIN_BLOCKS:
         log.warning("only %d blocks of %g um: no intervals", draws.shape[1], settings.block_um)
         scores[["pcc_low", "pcc_high"]] = np.nan
-        return scores, pd.DataFrame(columns=REPLICATE_COLUMNS, dtype=float)
-    replicates = replicate_scores(agreement.measured, agreement.predicted, block, draws)
-    scores["pcc_low"], scores["pcc_high"] = interval(replicates.pcc, scores["pcc"].to_numpy())
-    ceiling = scores["ceiling"].to_numpy()
-    return scores, replicate_table(replicates, ceiling, ceiling >= MIN_CEILING)
+        table = pd.DataFrame(columns=REPLICATE_COLUMNS, dtype=float)
+    else:
+        replicates = replicate_scores(agreement.measured, agreement.predicted, block, draws)
+        scores["pcc_low"], scores["pcc_high"] = interval(replicates.pcc, scores["pcc"].to_numpy())
+        ceiling = scores["ceiling"].to_numpy()
+        table = replicate_table(replicates, ceiling, ceiling >= MIN_CEILING)
+    return judged(scores, predicted, shared, agreement.measured, seed), table
 
 
 def summarise(

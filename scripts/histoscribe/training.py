@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import anndata as ad
 import numpy as np
+from scipy import sparse
 
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import targets
@@ -17,6 +18,7 @@ from histoscribe.models.bundle import (
     standardise,
 )
 from histoscribe.splits import block_folds, outside_buffer
+from histoscribe.uncertainty.calibration import CalibrationSettings, calibrate
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class TrainingSettings:
     """What to train on and how validation units are set apart where no section is for that.
 
     `use`: feature blocks; `validation_fraction` of the units, in blocks of `block_um`, serve early
-    stopping; units whose tiles (`tile_um`) reach into them do not train.
+    stopping; units whose tiles (`tile_um`) reach into them do not train. `miscoverage` is the share
+    of measured values that may lie outside the intervals.
     """
 
     use: list[str]
@@ -32,6 +35,7 @@ class TrainingSettings:
     tile_um: float
     block_um: float
     validation_fraction: float
+    miscoverage: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,16 @@ def train(
         tile_um=settings.tile_um,
     )
     tensors = model_of(kind).fit(training, model_settings, seed, threads)
+    uncertainty = calibrate(
+        training,
+        sparse.vstack([sparse.csr_matrix(s.units[:, genes].X) for s in sections])[fitted_on],
+        np.concatenate([s.units.obs["umi"].to_numpy() for s in sections])[fitted_on],
+        kind,
+        model_settings,
+        tensors,
+        CalibrationSettings(settings.miscoverage, settings.block_um, settings.target_sum),
+        seed,
+    )
     return Bundle(
         kind=kind,
         settings=model_settings,
@@ -102,6 +116,7 @@ def train(
             "n_units_training": int(trains.sum()),
             "seed": seed,
         },
+        uncertainty=uncertainty,
     )
 
 

@@ -35,7 +35,16 @@ rule train_model:
         target_sum=lookup(dpath="expression/target_sum", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("training.py", "models", "splits.py", "expression.py", "torch_setup.py"),
+        code=code_digest(
+            "training.py",
+            "models",
+            "splits.py",
+            "expression.py",
+            "torch_setup.py",
+            "uncertainty",
+            "block_bootstrap.py",
+            "evaluation.py",
+        ),
     script:
         "../../scripts/train_model.py"
 
@@ -59,6 +68,7 @@ rule predict_expression:
         mem_mb=8000,
         runtime=60,
     params:
-        code=code_digest("models"),
+        intervals=lookup(dpath="prediction/intervals", within=config),
+        code=code_digest("models", "uncertainty"),
     script:
         "../../scripts/predict_expression.py"

@@ -6,7 +6,7 @@ and its provenance; nothing in the file is executed when it is read.
 
 import importlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anndata as ad
@@ -18,8 +18,10 @@ from histoscribe.errors import UserError, problem
 from histoscribe.models import KINDS, Prediction
 from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
+from histoscribe.uncertainty.domain import domain_percentile
 
-FORMAT = "histoscribe-bundle-1"
+FORMAT = "histoscribe-bundle-2"
+READABLE = ("histoscribe-bundle-1", FORMAT)  # the first lacks uncertainty
 FEATURE_LIMIT = 8.0
 UNITS_AT_ONCE = 8192
 
@@ -30,7 +32,8 @@ class Bundle:
 
     `encoder` is the identity of the encoder (see `encoder_identity`), `use` the feature blocks in
     order; `feature_mean` and `feature_scale` (n_features,) standardise them; `target_sum` is the
-    total that expression is normalised to, or "median" for each section's own median.
+    total that expression is normalised to, or "median" for each section's own median;
+    `uncertainty` holds the tensors of `uncertainty.calibration`, as far as there are any.
     """
 
     kind: str
@@ -43,6 +46,7 @@ class Bundle:
     feature_scale: np.ndarray
     target_sum: float | str
     provenance: dict
+    uncertainty: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_bundle(bundle: Bundle, path: Path) -> None:
@@ -56,7 +60,12 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         "target_sum": bundle.target_sum,
         "provenance": {**bundle.provenance, "versions": versions()},
     }
-    tensors = {f"model.{name}": np.ascontiguousarray(t) for name, t in bundle.tensors.items()}
+    parts = {"model": bundle.tensors, "uncertainty": bundle.uncertainty}
+    tensors = {
+        f"{part}.{name}": np.ascontiguousarray(tensor)
+        for part, named in parts.items()
+        for name, tensor in named.items()
+    }
     tensors["feature_mean"] = bundle.feature_mean.astype(np.float32)
     tensors["feature_scale"] = bundle.feature_scale.astype(np.float32)
     metadata = {key: json.dumps(value) for key, value in header.items()}
@@ -76,24 +85,32 @@ def read_bundle(path: Path) -> Bundle:
                 str(path), f"no readable bundle ({error})", "a model.safetensors", "Train again."
             )
         ) from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in READABLE:
         raise UserError(
             problem(
                 str(path),
                 f"the format {metadata.get('format')}",
-                FORMAT,
+                " or ".join(READABLE),
                 "Give a model.safetensors that HistoScribe wrote.",
             )
         )
     header = {key: json.loads(text) for key, text in metadata.items() if key != "format"}
     return Bundle(
-        tensors={
-            name.removeprefix("model."): t for name, t in tensors.items() if name[:6] == "model."
-        },
+        tensors=_part(tensors, "model."),
+        uncertainty=_part(tensors, "uncertainty."),
         feature_mean=tensors["feature_mean"],
         feature_scale=tensors["feature_scale"],
         **header,
     )
+
+
+def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors whose names begin with `prefix`, by what follows it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def model_of(kind: str):
@@ -166,9 +183,13 @@ def predict(bundle: Bundle, features: ad.AnnData, rows: list[str], where: str) -
     joined = join_blocks(features, bundle.use, rows)
     expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)
     probability = np.empty_like(expression)
+    knows_domain = "domain_quantiles" in bundle.uncertainty
+    percentile = np.empty(len(rows), dtype=np.float32) if knows_domain else None
     for start in range(0, len(rows), UNITS_AT_ONCE):
         part = slice(start, start + UNITS_AT_ONCE)
         standardised = standardise(joined[part], bundle.feature_mean, bundle.feature_scale)
         predicted = apply(bundle.tensors, bundle.settings, standardised)
         expression[part], probability[part] = predicted.expression, predicted.probability
-    return Prediction(expression, probability)
+        if knows_domain:
+            percentile[part] = domain_percentile(bundle.uncertainty, standardised)
+    return Prediction(expression, probability, percentile)
