@@ -25,7 +25,7 @@ from histoscribe.block_bootstrap import (
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import log_normalise, target_total, targets
 from histoscribe.provenance import recall
-from histoscribe.uncertainty.judgement import judged
+from histoscribe.uncertainty.judgement import grades, judge_genes
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,8 @@ def evaluate_section(
     """The gene table of one section, and its scores in resampled sections (`replicate_table`).
 
     The gene table holds the scores of `score_genes`, the noise ceiling, the interval of the PCC,
-    pcc_low and pcc_high, and what `judged` adds; NaN, and no replicates, where the section is too
-    small for an interval.
+    pcc_low and pcc_high (NaN, and no replicates, where the section is too small for one), the
+    columns of `judge_genes`, and the grade, trust.
 
     Counts are normalised to the total that the prediction is made for. Genes that the section did
     not measure are left out. Raises UserError when no gene is shared or the units differ.
@@ -216,6 +216,9 @@ def evaluate_section(
     scores = score_genes(agreement, genes)
     counts = units[:, genes].X
     scores["ceiling"] = noise_ceiling(counts, umi, target_sum, settings.ceiling_repeats, seed)
+    columns = np.flatnonzero(shared)
+    judged = judge_genes(predicted, columns, agreement.predicted, agreement.measured, seed)
+    scores = pd.concat([scores, judged], axis=1)
     scores["n_units"] = units.n_obs
     block, draws = resample_blocks(
         units.obsm["spatial"], settings.block_um, settings.n_replicates, seed
@@ -229,7 +232,7 @@ def evaluate_section(
         scores["pcc_low"], scores["pcc_high"] = interval(replicates.pcc, scores["pcc"].to_numpy())
         ceiling = scores["ceiling"].to_numpy()
         table = replicate_table(replicates, ceiling, ceiling >= MIN_CEILING)
-    return judged(scores, predicted, shared, agreement.measured, seed), table
+    return scores.assign(trust=grades(scores)), table
 
 
 def summarise(

@@ -14,6 +14,7 @@ from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.training import SectionData, TrainingSettings, train
 from histoscribe.uncertainty.domain import WARN_MEDIAN, WARN_SHARE
 from histoscribe.uncertainty.held_out import held_out_predictions, spatial_folds
+from histoscribe.uncertainty.judgement import JUDGED
 from histoscribe.uncertainty.prediction import annotate
 from histoscribe.uncertainty.trust import trust_grade
 
@@ -197,7 +198,7 @@ def test_a_bundle_of_before_is_read_and_says_nothing(bundle, tmp_path):
     assert list(predicted.layers) == ["probability"]
     assert predicted.var.empty
     scores, _ = evaluate_section(predicted, test.units, EvaluationSettings(2, 200, 150), seed=0)
-    assert scores[["coverage", "coverage_randomised", "trust"]].isna().all(axis=None)
+    assert scores[[*JUDGED, "trust"]].isna().all(axis=None)
 
 
 def test_sections_of_one_block(caplog):

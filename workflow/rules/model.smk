@@ -43,7 +43,6 @@ rule train_model:
             "torch_setup.py",
             "uncertainty",
             "block_bootstrap.py",
-            "evaluation.py",
         ),
     script:
         "../../scripts/train_model.py"

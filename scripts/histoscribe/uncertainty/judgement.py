@@ -4,31 +4,44 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from histoscribe.uncertainty.conformal import coverage_of
-from histoscribe.uncertainty.prediction import intervals_in
+from histoscribe.uncertainty.conformal import coverage_of, intervals_of
 from histoscribe.uncertainty.trust import trust_grade
 
+JUDGED = ("coverage", "coverage_randomised", "interval_width", "skill")
 
-def judged(
-    scores: pd.DataFrame, predicted: ad.AnnData, shared: np.ndarray, measured: np.ndarray, seed: int
+
+def judge_genes(
+    predicted: ad.AnnData, columns: np.ndarray, levels: np.ndarray, measured: np.ndarray, seed: int
 ) -> pd.DataFrame:
-    """The gene table with coverage, coverage_randomised, interval_width and trust.
+    """JUDGED of some genes, one row each; NaN where the model was not calibrated.
 
-    `scores` holds pcc, pcc_low, pcc_high, ceiling and rmse of the genes of `predicted` that are
-    `shared` (bool), `measured` (n_units, n_genes) their values. NaN where the model was not
-    calibrated. `coverage_randomised` is the one that should be nominal (see `conformal`).
+    `columns` (n_genes,) are their places in `predicted`, whose var and varm hold the calibration;
+    `levels` and `measured` (n_units, n_genes) their predicted and measured values.
+    `coverage_randomised` is the one that should be nominal (see `conformal`); `skill` is the share
+    of the squared error of the training mean that is gone.
     """
-    scores = scores.assign(coverage=np.nan, coverage_randomised=np.nan, interval_width=np.nan)
-    intervals = intervals_in(predicted, shared)
+    found = pd.DataFrame(np.nan, index=range(len(columns)), columns=list(JUDGED))
+    arrays = {name: np.asarray(values)[columns] for name, values in predicted.varm.items()}
+    intervals = intervals_of(arrays)
     if intervals is not None:
-        found = coverage_of(intervals, np.asarray(predicted.X)[:, shared], measured, seed)
-        scores["coverage"], scores["coverage_randomised"] = found.plain, found.randomised
-        scores["interval_width"] = found.width
-    scores["trust"] = None
+        coverage = coverage_of(intervals, levels, measured, seed)
+        found["coverage"], found["coverage_randomised"] = coverage.plain, coverage.randomised
+        found["interval_width"] = coverage.width
     if "training_mean" in predicted.var:
-        mean = predicted.var["training_mean"].to_numpy()[shared]
-        of_mean = np.mean((measured - mean) ** 2, axis=0, dtype=np.float64)
-        skill = 1 - scores["rmse"].to_numpy() ** 2 / np.where(of_mean > 0, of_mean, np.nan)
-        columns = (scores[c].to_numpy() for c in ("pcc", "pcc_low", "pcc_high", "ceiling"))
-        scores["trust"] = trust_grade(*columns, skill)
-    return scores
+        mean = predicted.var["training_mean"].to_numpy(dtype=np.float32)[columns]
+        error, of_mean = (
+            np.mean((measured - other) ** 2, axis=0, dtype=np.float64) for other in (levels, mean)
+        )
+        found["skill"] = 1 - error / np.where(of_mean > 0, of_mean, np.nan)
+    return found
+
+
+def grades(scores: pd.DataFrame) -> np.ndarray:
+    """The grade of each gene in a table with pcc, its interval, ceiling and skill.
+
+    None for all where no skill is known: the model is of before there were grades.
+    """
+    if scores["skill"].isna().all():
+        return np.full(len(scores), None)
+    columns = ("pcc", "pcc_low", "pcc_high", "ceiling", "skill")
+    return trust_grade(*(scores[column].to_numpy() for column in columns))

@@ -6,7 +6,7 @@ import anndata as ad
 import numpy as np
 
 from histoscribe.models import Prediction
-from histoscribe.uncertainty.conformal import Intervals, interval_ends, intervals_of
+from histoscribe.uncertainty.conformal import interval_ends, intervals_of
 from histoscribe.uncertainty.domain import OUT_OF_DOMAIN, WARN_MEDIAN, WARN_SHARE
 from histoscribe.uncertainty.trust import trust_grade
 
@@ -55,9 +55,3 @@ def annotate(
         if with_intervals:
             ends = interval_ends(intervals, prediction.expression)
             predicted.layers["lower"], predicted.layers["upper"] = ends
-
-
-def intervals_in(predicted: ad.AnnData, genes: np.ndarray) -> Intervals | None:
-    """The intervals' calibration in a prediction for chosen genes (n_genes,) bool, or None."""
-    arrays = {name: np.asarray(values)[genes] for name, values in predicted.varm.items()}
-    return intervals_of(arrays)
