@@ -9,10 +9,16 @@ from histoscribe.joblog import job_log
 from histoscribe.models.bundle import predict, read_bundle
 from histoscribe.provenance import RECORD_KEY, file_digest, recall, record
 from histoscribe.storage import read_h5ad, write_h5ad
+from histoscribe.uncertainty.prediction import annotate
 
 
 def main(
-    bundle_path: Path, features: dict[str, Path], units: Path, sample: str, output: Path
+    bundle_path: Path,
+    features: dict[str, Path],
+    units: Path,
+    sample: str,
+    intervals: bool,
+    output: Path,
 ) -> None:
     bundle = read_bundle(bundle_path)
     adata = read_h5ad(units)
@@ -23,6 +29,7 @@ def main(
     )
     predicted.layers["probability"] = prediction.probability
     predicted.obsm["spatial"] = adata.obsm["spatial"]
+    annotate(predicted, prediction, bundle.uncertainty, intervals)
     facts = recall(adata.uns)
     predicted.uns[RECORD_KEY] = record(
         sample=sample,
@@ -46,5 +53,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             ),
             units=Path(snakemake.input.units),
             sample=snakemake.wildcards.sample,
+            intervals=snakemake.params.intervals,
             output=Path(snakemake.output[0]),
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import anndata as ad
 import numpy as np
+from scipy import sparse
 
 from histoscribe.adapted.encoder import AdaptedEncoder
 from histoscribe.errors import UserError, problem
@@ -13,15 +14,14 @@ from histoscribe.models import TrainingUnits
 from histoscribe.models.bundle import (
     Bundle,
     encoder_identity,
+    is_refitted,
     join_blocks,
     model_of,
     require_same_encoders,
     standardise,
 )
 from histoscribe.splits import block_folds, outside_buffer
-
-# Kinds that stop by themselves, and so learn from validation blocks too.
-FIT_TO_ALL = ("ridge", "kernel", "neighbours", "mean")
+from histoscribe.uncertainty.calibration import CalibrationSettings, calibrate
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class TrainingSettings:
     """What to train on and how validation units are set apart where no section is for that.
 
     `features`: which of them; `validation_fraction` of the units, in blocks of `block_um`, serve
-    early stopping; units whose tiles (`tile_um`) reach into them do not train.
+    early stopping; units whose tiles (`tile_um`) reach into them do not train. `miscoverage` is the
+    share of measured values that may lie outside the intervals.
     """
 
     features: FeatureChoice
@@ -37,6 +38,7 @@ class TrainingSettings:
     tile_um: float
     block_um: float
     validation_fraction: float
+    miscoverage: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def train(
     scale = np.where(scale > 1e-8 * np.maximum(np.abs(mean), 1), scale, 1.0)
     features = standardise(features, mean, scale)
     validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
-    fitted_on = trains if kind in FIT_TO_ALL else np.ones(len(trains), dtype=bool)
+    fitted_on = trains if is_refitted(kind) else np.ones(len(trains), dtype=bool)
     training = TrainingUnits(
         features=features[fitted_on],
         expression=expression[fitted_on],
@@ -103,6 +105,16 @@ def train(
         tile_um=settings.tile_um,
     )
     tensors = model_of(kind).fit(training, model_settings, seed, threads)
+    uncertainty = calibrate(
+        training,
+        sparse.vstack([sparse.csr_matrix(s.units[:, genes].X) for s in sections])[fitted_on],
+        np.concatenate([s.units.obs["umi"].to_numpy() for s in sections])[fitted_on],
+        kind,
+        model_settings,
+        tensors,
+        CalibrationSettings(settings.miscoverage, settings.block_um, settings.target_sum),
+        seed,
+    )
     return Bundle(
         kind=kind,
         settings=model_settings,
@@ -120,6 +132,7 @@ def train(
             "n_units_training": int(trains.sum()),
             "seed": seed,
         },
+        uncertainty=uncertainty,
     )
 
 

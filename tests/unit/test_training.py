@@ -27,7 +27,7 @@ def section(name, seed, validates=False, encoder="morphology", **identity):
         obs=pd.DataFrame(index=index),
         var=pd.DataFrame(index=GENES),
     )
-    units.obs["umi"] = 40
+    units.obs["umi"] = 400  # of all genes, of which three are in the panel
     units.obsm["spatial"] = rng.uniform(0, 800, (n, 2))
     shuffled = rng.permutation(n)  # features are matched by name, not by row
     features = ad.AnnData(obs=pd.DataFrame(index=[index[i] for i in shuffled]))

@@ -133,6 +133,9 @@ def test_predictions_carry_what_a_reader_needs(workplace):
     assert np.isfinite(predicted.X).all()
     assert predicted.layers["probability"].min() >= 0
     assert predicted.layers["probability"].max() <= 1
+    assert (predicted.layers["lower"] <= predicted.layers["upper"]).all()
+    assert predicted.obs["out_of_domain"].mean() < 0.2
+    assert set(predicted.var["trust"]) <= set("ABCD")
     facts = recall(predicted.uns)
     assert facts["trained_on"]["sections"] == {"section-1": "train", "section-2": "train"}
     assert facts["encoders"]["morphology"]["kind"] == "morphology"

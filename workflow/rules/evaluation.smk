@@ -30,7 +30,9 @@ rule evaluate_prediction:
     params:
         settings=lookup(dpath="evaluation", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("evaluation", "block_bootstrap.py", "expression.py", "provenance.py"),
+        code=code_digest(
+            "evaluation", "block_bootstrap.py", "expression.py", "provenance.py", "uncertainty"
+        ),
     script:
         "../../scripts/evaluate_prediction.py"
 

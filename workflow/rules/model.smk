@@ -35,7 +35,17 @@ rule train_model:
         target_sum=lookup(dpath="expression/target_sum", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("training.py", "models", "splits.py", "expression.py", "torch_setup.py"),
+        code=code_digest(
+            "training.py",
+            "models",
+            "splits.py",
+            "expression.py",
+            "torch_setup.py",
+            "uncertainty",
+            "block_bootstrap.py",
+            "evaluation/ceiling.py",
+            "evaluation/scores.py",
+        ),
     script:
         "../../scripts/train_model.py"
 
@@ -60,6 +70,7 @@ rule predict_expression:
         runtime=60,
     params:
         encoders=lambda wildcards: experiment_of(wildcards).features.encoders,
-        code=code_digest("models"),
+        intervals=lookup(dpath="prediction/intervals", within=config),
+        code=code_digest("models", "uncertainty"),
     script:
         "../../scripts/predict_expression.py"

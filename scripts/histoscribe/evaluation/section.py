@@ -51,6 +51,7 @@ from histoscribe.evaluation.spatial import (
 from histoscribe.evaluation.stored import read_columns, read_rows
 from histoscribe.expression import log_normalise, target_total
 from histoscribe.provenance import recall
+from histoscribe.uncertainty.judgement import grades, judge_genes
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +200,8 @@ def evaluate_section(
 ) -> Evaluation:
     """Scores of one section, gene by gene and as a whole, with the intervals of the PCC.
 
-    pcc_low and pcc_high are NaN, and there are no replicates, where the section is too small.
+    pcc_low and pcc_high are NaN, and there are no replicates, where the section is too small. The
+    columns of `judge_genes` and the grade, trust, come last.
     Counts are normalised to the total that the prediction is made for. Genes that the section did
     not measure are left out. The matrices of `predicted` may lie in a file (`open_h5ad`): a part of
     the genes is dense at a time. Raises UserError when no gene is shared or the units differ.
@@ -221,7 +223,11 @@ def evaluate_section(
             read_columns(predicted.X, columns[part]),
             read_columns(predicted.layers["probability"], columns[part]),
         )
-        tables.append(score_part(measured, halves, part, agreement))
+        scores = score_part(measured, halves, part, agreement)
+        judged = judge_genes(
+            predicted, columns[part], agreement.predicted, agreement.measured, seed
+        )
+        tables.append(pd.concat([scores, judged], axis=1))
         sums = sums + probability_sums(agreement.probability, agreement.measured > 0)
         if enough:
             drawn = replicate_scores(agreement.measured, agreement.predicted, block, draws)
@@ -231,6 +237,7 @@ def evaluate_section(
     section = gene_correlation(measured, predicted.X, columns, halves[0], table["ceiling"])
     section["calibration_error"] = reliability["calibration_error"].iloc[-1]
     resampled = add_intervals(table, replicates, settings.block_um, draws.shape[1])
+    table["trust"] = grades(table)
     return Evaluation(table, resampled, reliability, pd.DataFrame([section]))
 
 

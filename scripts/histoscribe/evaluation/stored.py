@@ -25,8 +25,10 @@ def open_h5ad(path: str | Path) -> Iterator[ad.AnnData]:
         raise unreadable(path, error) from error
     with file:
         try:
-            obs, var, uns = (ad.io.read_elem(file[name]) for name in ("obs", "var", "uns"))
-            adata = ad.AnnData(file["X"], obs, var, uns, layers=dict(file["layers"]))
+            annotation = {
+                name: ad.io.read_elem(file[name]) for name in ("obs", "var", "uns", "varm")
+            }
+            adata = ad.AnnData(file["X"], layers=dict(file["layers"]), **annotation)
         except (OSError, KeyError, ValueError) as error:
             raise unreadable(path, error) from error
         yield adata

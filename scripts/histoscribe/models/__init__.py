@@ -2,7 +2,9 @@
 
 Each kind is one module with `fit(training, settings, seed, threads) -> tensors` and
 `apply(tensors, settings, features) -> Prediction`; `KINDS` names them. Tensors are plain float32
-arrays, so that a model is a safetensors bundle and nothing else.
+arrays, so that a model is a safetensors bundle and nothing else. A kind that is quick to fit has
+`refit(training, chosen, settings, tensors) -> tensors` too, which learns from chosen units only;
+it ignores `validation`, and intervals are calibrated on units that such fits have not seen.
 """
 
 from dataclasses import dataclass
@@ -35,7 +37,11 @@ class TrainingUnits:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted log1p expression and probability of being expressed, (n_units, n_genes) each."""
+    """Predicted log1p expression and probability of being expressed, (n_units, n_genes) each.
+
+    `domain_percentile` (n_units,) is filled by `bundle.predict` (see `uncertainty.domain`).
+    """
 
     expression: np.ndarray
     probability: np.ndarray
+    domain_percentile: np.ndarray | None = None

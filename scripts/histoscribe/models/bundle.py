@@ -6,7 +6,7 @@ and its provenance; nothing in the file is executed when it is read.
 
 import importlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from histoscribe.errors import UserError, problem
 from histoscribe.models import KINDS, Prediction
 from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
+from histoscribe.uncertainty.domain import domain_percentile
 
 FORMAT = "histoscribe-bundle-2"
 FEATURE_LIMIT = 8.0
@@ -40,7 +41,8 @@ class Bundle:
     `adapted` those of them that were trained with the model; `use` are the blocks of features of
     each, and `columns` the patterns of those used (None: all). `feature_mean` and `feature_scale`
     (n_features,) standardise them; `target_sum` is the total that expression is normalised to, or
-    "median" for each section's own median.
+    "median" for each section's own median;
+    `uncertainty` holds the tensors of `uncertainty.calibration`, as far as there are any.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Bundle:
     feature_scale: np.ndarray
     target_sum: float | str
     provenance: dict
+    uncertainty: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_bundle(bundle: Bundle, path: Path) -> None:
@@ -70,7 +73,12 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         "target_sum": bundle.target_sum,
         "provenance": {**bundle.provenance, "versions": versions()},
     }
-    tensors = {f"model.{name}": np.ascontiguousarray(t) for name, t in bundle.tensors.items()}
+    parts = {"model": bundle.tensors, "uncertainty": bundle.uncertainty}
+    tensors = {
+        f"{part}.{name}": np.ascontiguousarray(tensor)
+        for part, named in parts.items()
+        for name, tensor in named.items()
+    }
     tensors["feature_mean"] = bundle.feature_mean.astype(np.float32)
     tensors["feature_scale"] = bundle.feature_scale.astype(np.float32)
     for name, encoder in bundle.adapted.items():
@@ -105,13 +113,21 @@ def read_bundle(path: Path) -> Bundle:
     adapted = header.pop(HEADER_KEY)
     return Bundle(
         adapted={name: encoder_of(tensors, adapted[name], name) for name in adapted},
-        tensors={
-            name.removeprefix("model."): t for name, t in tensors.items() if name[:6] == "model."
-        },
+        tensors=_part(tensors, "model."),
+        uncertainty=_part(tensors, "uncertainty."),
         feature_mean=tensors["feature_mean"],
         feature_scale=tensors["feature_scale"],
         **header,
     )
+
+
+def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors whose names begin with `prefix`, by what follows it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def model_of(kind: str):
@@ -119,6 +135,11 @@ def model_of(kind: str):
     if kind not in KINDS:
         raise UserError(problem("model.kind", kind, "one of " + ", ".join(KINDS), "Correct it."))
     return importlib.import_module(f"histoscribe.models.{kind}")
+
+
+def is_refitted(kind: str) -> bool:
+    """Whether a kind stops by itself, and so can learn from all units, and again without some."""
+    return hasattr(model_of(kind), "refit")
 
 
 def encoder_identity(features: ad.AnnData) -> dict:
@@ -223,9 +244,13 @@ def predict(
     joined = join_blocks(features, bundle.use, bundle.columns, rows)
     expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)
     probability = np.empty_like(expression)
+    knows_domain = "domain_quantiles" in bundle.uncertainty
+    percentile = np.empty(len(rows), dtype=np.float32) if knows_domain else None
     for start in range(0, len(rows), UNITS_AT_ONCE):
         part = slice(start, start + UNITS_AT_ONCE)
         standardised = standardise(joined[part], bundle.feature_mean, bundle.feature_scale)
         predicted = apply(bundle.tensors, bundle.settings, standardised)
         expression[part], probability[part] = predicted.expression, predicted.probability
-    return Prediction(expression, probability)
+        if knows_domain:
+            percentile[part] = domain_percentile(bundle.uncertainty, standardised)
+    return Prediction(expression, probability, percentile)

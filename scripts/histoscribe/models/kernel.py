@@ -28,6 +28,15 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     return tensors | ridge.fit_on(training, settings, seed, lambda x: _bent(tensors, x))
 
 
+def refit(
+    training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Weights by the chosen units, (n_units,) bool, with the waves and penalties of `tensors`."""
+    del settings
+    waves = {name: tensors[name] for name in ("waves", "phases", "height")}
+    return waves | ridge.refit_on(training, chosen, tensors, lambda x: _bent(tensors, x))
+
+
 def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) -> Prediction:
     """Predict (n_units, n_genes) from standardised (n_units, n_features)."""
     return ridge.apply(tensors, settings, _bent(tensors, features))

@@ -7,10 +7,19 @@ from histoscribe.models import Prediction, TrainingUnits
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
     """Mean expression and share of expressing units, (n_genes,) each."""
-    del settings, seed, threads
+    del seed, threads
+    return refit(training, np.ones(len(training.expression), dtype=bool), settings, {})
+
+
+def refit(
+    training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The same over the chosen units, (n_units,) bool."""
+    del settings, tensors
+    expression = training.expression[chosen]
     return {
-        "mean": training.expression.mean(axis=0, dtype=np.float64).astype(np.float32),
-        "prevalence": (training.expression > 0).mean(axis=0).astype(np.float32),
+        "mean": expression.mean(axis=0, dtype=np.float64).astype(np.float32),
+        "prevalence": (expression > 0).mean(axis=0).astype(np.float32),
     }
 
 

@@ -13,9 +13,20 @@ UNITS_AT_ONCE = 1024
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
     """Training units, at most `MAX_UNITS` of them, in their leading feature components."""
     del settings, threads
-    n_units = len(training.features)
+    return _remember(training, np.arange(len(training.features)), seed)
+
+
+def refit(
+    training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The same of the chosen units, (n_units,) bool."""
+    del settings, tensors
+    return _remember(training, np.flatnonzero(chosen), 0)
+
+
+def _remember(training: TrainingUnits, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    kept = np.sort(rng.choice(n_units, min(n_units, MAX_UNITS), replace=False))
+    kept = np.sort(rng.choice(rows, min(len(rows), MAX_UNITS), replace=False))
     features = training.features[kept]
     mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     _, vectors = np.linalg.eigh(np.cov(features.T.astype(np.float64)).reshape(len(mean), -1))

@@ -63,16 +63,36 @@ def fit_on(
         )
     best = alphas[np.argmin(error, axis=0)]
     LOG.info("penalties chosen (quartiles): %s", np.quantile(best, [0.25, 0.5, 0.75]))
-    everything = _moments(training, np.ones(len(training.features), dtype=bool), transform)
-    mean, intercept = everything.feature_mean, everything.outcome_mean
-    gram, cross = everything.about(mean, intercept)
+    everything = np.ones(len(training.features), dtype=bool)
+    return refit_on(training, everything, {"alpha": best}, transform)
+
+
+def refit(
+    training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Weights by the chosen units, (n_units,) bool, with the penalties in `tensors["alpha"]`."""
+    del settings
+    return refit_on(training, chosen, tensors, lambda features: features)
+
+
+def refit_on(
+    training: TrainingUnits,
+    chosen: np.ndarray,
+    tensors: dict[str, np.ndarray],
+    transform: Transform,
+) -> dict[str, np.ndarray]:
+    """`refit` on what `transform` makes of the features."""
+    alpha = np.asarray(tensors["alpha"], dtype=np.float64)
+    moments = _moments(training, chosen, transform)
+    mean, intercept = moments.feature_mean, moments.outcome_mean
+    gram, cross = moments.about(mean, intercept)
     values, vectors = np.linalg.eigh(gram)
     rotated = vectors.T @ cross
-    weights = vectors @ (rotated / (np.maximum(values, 0)[:, None] + best))
+    weights = vectors @ (rotated / (np.maximum(values, 0)[:, None] + alpha))
     return {
         "weights": weights.astype(np.float32),
         "intercept": (intercept - mean @ weights).astype(np.float32),
-        "alpha": best.astype(np.float32),
+        "alpha": alpha.astype(np.float32),
     }
 
 
