@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy import sparse
 
-from histoscribe.adapted.components import fit_components
 from histoscribe.adapted.describe import describe_units
 from histoscribe.adapted.encoder import (
     AdaptedEncoder,
@@ -20,6 +19,7 @@ from histoscribe.adapted.encoder import (
     write_encoder,
 )
 from histoscribe.adapted.fitting import SectionToLearn, adapt
+from histoscribe.adapted.genes import choose_genes, leading_directions
 from histoscribe.adapted.network import CELL_PX, network_of
 from histoscribe.adapted.patches import StainedImage, mirrored
 from histoscribe.adapted.places import reading_points
@@ -122,16 +122,18 @@ def test_a_network_never_sees_what_it_is_blind_to():
             StainedImage.of(s.slide, 2.0, 2.0),
             s.units.obsm["spatial"],
             np.zeros((1, 2)),
-            fit_components([s.units], 20, 3, "median").of(s.units),
+            choose_genes([s.units], 20, "median").of(s.units),
         )
         for s in (section("a", 1), section("b", 2))
     ]
     folds = hold_out_folds(images, SMALL, 0)
     few = AdaptedSettings(**{**SMALL.__dict__, "steps": 3})
-    honest, reading = (train_network(images, folds, number, few, 0, 1) for number in (0, 1))
+    honest, reading = (train_network(images, folds, number, few, 0, 1).weights for number in (0, 1))
     for image, fold in zip(images, folds, strict=True):
-        image.scores[fold == 0] += 10
-    after, reading_after = (train_network(images, folds, number, few, 0, 1) for number in (0, 1))
+        image.expression[fold == 0] += 10
+    after, reading_after = (
+        train_network(images, folds, number, few, 0, 1).weights for number in (0, 1)
+    )
     assert all(np.array_equal(honest[name], after[name]) for name in honest)
     assert not all(np.array_equal(reading[name], reading_after[name]) for name in reading)
 
@@ -203,15 +205,33 @@ def test_points_lie_in_the_unit(shape, width_um, n_points):
     assert np.abs(points).max() <= width_um / 2
 
 
-def test_components_are_those_of_the_correlation_matrix():
-    units = section("a", 1).units
-    components = fit_components([units], 20, 3, 100.0)
-    dense = np.log1p(units.X.toarray() / units.obs["umi"].to_numpy()[:, None] * 100)
-    dense = dense[:, [units.var_names.get_loc(g) for g in components.genes]]
-    standard = (dense - dense.mean(axis=0)) / dense.std(axis=0)
-    left, size, _ = np.linalg.svd(standard, full_matrices=False)
-    expected = left[:, :3] * size[:3] / (size[0] / np.sqrt(len(dense)))
-    np.testing.assert_allclose(np.abs(components.of(units)), np.abs(expected), atol=2e-3)
+def test_genes_that_vary_most_are_learnt_from():
+    units = [section("a", 1).units, section("b", 2).units[:, ::-1]]  # other order of genes
+    chosen = choose_genes(units, 8, "median")
+    assert set(chosen.genes) < {f"G{i}" for i in range(10)}  # those that follow the image
+    standard = np.vstack([chosen.of(u) for u in units])
+    np.testing.assert_allclose(standard.mean(axis=0, dtype=np.float64), 0, atol=0.01)
+    np.testing.assert_allclose(standard.std(axis=0, dtype=np.float64), 1, atol=0.01)
+
+
+def test_rare_genes_teach_nothing():
+    units = section("a", 1).units.copy()
+    counts = units.X.toarray()
+    counts[:, 3] = 0
+    counts[0, 3] = 500  # the largest variance over mean of all
+    units.X = sparse.csr_matrix(counts)
+    assert "G3" not in choose_genes([units], 10, "median").genes
+
+
+def test_leading_directions_are_those_of_what_is_foretold():
+    rng = np.random.default_rng(0)
+    hidden = [rng.normal(size=(400, 6)) * rng.uniform(0.1, 2, 6) for _ in range(2)]
+    decoders = [rng.normal(size=(12, 6)) for _ in range(2)]
+    moments = [h.T @ h / len(h) for h in hidden]
+    found = leading_directions(decoders, moments, 4)
+    foretold = np.vstack([h @ w.T for h, w in zip(hidden, decoders, strict=True)])
+    _, _, expected = np.linalg.svd(foretold, full_matrices=False)
+    np.testing.assert_allclose(np.abs(np.sum(found * expected[:4].T, axis=0)), 1, atol=1e-4)
 
 
 def test_blocks_tell_which_network_has_not_seen_a_place():

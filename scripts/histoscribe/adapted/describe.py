@@ -93,7 +93,8 @@ def _read(
         read = []
         for start in range(0, len(places), UNITS_AT_ONCE):
             part = torch.from_numpy(places[None, start : start + UNITS_AT_ONCE].astype(np.float32))
-            read.append(network.head(network.read(features, part.to(device)))[0].cpu().numpy())
+            hidden = network.head(network.read(features, part.to(device)))
+            read.append(network.decoder(hidden)[0].cpu().numpy())
     return np.concatenate(read)
 
 

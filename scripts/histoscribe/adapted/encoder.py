@@ -23,12 +23,13 @@ HEADER_KEY = "adapted"  # of what a file says beside its tensors
 class AdaptedSettings:
     """The `adapted` encoder of the config.
 
-    The image is seen at about `um_per_px`. The targets are `n_components` components of the
-    `n_genes` genes with most molecules. `n_networks` networks (`widths`, `depths`, `map_width`,
-    `hidden`, `dropout`: see `ContextNetwork`) are trained for `steps` steps of `batch_size`
-    patches of `patch_px`, in each of which `units_per_patch` units are read. Each is blind to its
-    share of the blocks of `block_um` and to units within `buffer_um` of them. `views` (1 to 8) is
-    the number of mirrored and turned images whose results are averaged.
+    The image is seen at about `um_per_px`. The targets are the `n_genes` genes of largest variance
+    over mean, the features `n_components` components of what is foretold of them. `n_networks`
+    networks (`widths`, `depths`, `map_width`, `hidden`, `dropout`: see `ContextNetwork`) are
+    trained for `steps` steps of `batch_size` patches of `patch_px`, in each of which
+    `units_per_patch` units are read. Each is blind to its share of the blocks of `block_um` and to
+    units within `buffer_um` of them. `views` (1 to 8) is the number of mirrored and turned images
+    whose results are averaged.
     """
 
     um_per_px: float
@@ -37,7 +38,7 @@ class AdaptedSettings:
     views: int = 4
     block_um: float = 640.0
     buffer_um: float = 64.0
-    n_genes: int = 1000
+    n_genes: int = 500
     n_components: int = 64
     widths: tuple[int, ...] = (32, 64, 96, 128, 160)
     depths: tuple[int, ...] = (1, 2, 2, 2, 2)

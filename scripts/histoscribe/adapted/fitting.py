@@ -5,12 +5,19 @@ from dataclasses import dataclass
 
 import anndata as ad
 import numpy as np
+import torch
 
-from histoscribe.adapted.components import fit_components
 from histoscribe.adapted.encoder import AdaptedEncoder, AdaptedSettings, blocks_of
+from histoscribe.adapted.genes import choose_genes, leading_directions
+from histoscribe.adapted.network import network_of
 from histoscribe.adapted.patches import StainedImage
 from histoscribe.adapted.places import reading_points
-from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
+from histoscribe.adapted.training import (
+    TrainedNetwork,
+    TrainingImage,
+    hold_out_folds,
+    train_network,
+)
 from histoscribe.image import Slide
 from histoscribe.polygons import unit_kind
 from histoscribe.provenance import recall
@@ -39,28 +46,54 @@ def adapt(
 
     Raises UserError where sections share no gene or are too small to hold a part out.
     """
-    components = fit_components(
-        [s.units for s in sections], settings.n_genes, settings.n_components, target_sum
-    )
-    LOG.info("%d genes, %d components", len(components.genes), components.axes.shape[1])
+    genes = choose_genes([s.units for s in sections], settings.n_genes, target_sum)
+    LOG.info("learning from %d genes, such as %s", len(genes.genes), ", ".join(genes.genes[:5]))
     images = [
         TrainingImage(
             name=s.name,
             image=StainedImage.of(s.slide, s.um_per_px, settings.um_per_px),
             xy_um=np.asarray(s.units.obsm["spatial"], dtype=np.float64),
             offsets_um=reading_points(recall(s.units.uns), settings.um_per_px),
-            scores=components.of(s.units),
+            expression=genes.of(s.units),
         )
         for s in sections
     ]
     folds = hold_out_folds(images, settings, seed)
-    weights = [
-        train_network(images, folds, number, settings, seed, threads)
-        for number in range(settings.n_networks)
-    ]
+    if settings.steps:
+        trained = [
+            train_network(images, folds, number, settings, seed, threads)
+            for number in range(settings.n_networks)
+        ]
+        weights = with_common_features(trained, settings.n_components)
+    else:
+        torch.manual_seed(seed)
+        weights = [_untrained(settings) for _ in range(settings.n_networks)]
     blind = {
         image.name: blocks_of(image.xy_um, fold, settings.block_um)
         for image, fold in zip(images, folds, strict=True)
     }
     unit = unit_kind(recall(sections[0].units.uns))
     return AdaptedEncoder(settings, weights, unit, blind)
+
+
+def with_common_features(
+    trained: list[TrainedNetwork], n_components: int
+) -> list[dict[str, np.ndarray]]:
+    """Weights of the networks, their outputs turned from genes to the components they share."""
+    directions = leading_directions(
+        [network.weights["decoder.weight"] for network in trained],
+        [network.moment for network in trained],
+        n_components,
+    )
+    return [
+        {
+            **network.weights,
+            "decoder.weight": directions.T @ network.weights["decoder.weight"],
+            "decoder.bias": directions.T @ network.weights["decoder.bias"],
+        }
+        for network in trained
+    ]
+
+
+def _untrained(settings: AdaptedSettings) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in network_of(settings).state_dict().items()}

@@ -55,7 +55,7 @@ class Block(nn.Module):
 
 
 class ContextNetwork(nn.Module):
-    """(n, 3, height, width) and places -> (n, n_units, n_components).
+    """(n, 3, height, width) and places -> (n, n_units, n_outputs).
 
     `widths` and `depths` are the channels and the blocks of each level, finest first;
     `map_width` the channels of the map that places are read from. Height and width are multiples
@@ -68,7 +68,7 @@ class ContextNetwork(nn.Module):
         depths: list[int],
         map_width: int,
         hidden: int,
-        n_components: int,
+        n_outputs: int,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -91,8 +91,8 @@ class ContextNetwork(nn.Module):
             nn.Linear(2 * map_width, hidden),
             nn.GELU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden, n_components),
         )
+        self.decoder = nn.Linear(hidden, n_outputs)
         self.stride_px = STEM_STRIDE * 2 ** (len(widths) - 1)
         self.reach_px = reach_px(depths)
 
@@ -114,8 +114,7 @@ class ContextNetwork(nn.Module):
 
         A unit of several points is described by their mean.
         """
-        read = self.read(self.features(image), places)
-        return self.head(read)
+        return self.decoder(self.head(self.read(self.features(image), places)))
 
     @staticmethod
     def read(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -137,13 +136,13 @@ def reach_px(depths: list[int]) -> int:
     return reach
 
 
-def network_of(settings: AdaptedSettings) -> ContextNetwork:
-    """A new, untrained network."""
+def network_of(settings: AdaptedSettings, n_outputs: int | None = None) -> ContextNetwork:
+    """A new, untrained network, with as many outputs as features unless told otherwise."""
     return ContextNetwork(
         settings.widths,
         settings.depths,
         settings.map_width,
         settings.hidden,
-        settings.n_components,
+        n_outputs or settings.n_components,
         settings.dropout,
     )

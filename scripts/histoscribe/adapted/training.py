@@ -28,14 +28,22 @@ class TrainingImage:
     """A training section: its image, its units' places and what their expression shows.
 
     `xy_um` (n_units, 2) are centres, `offsets_um` (n_points, 2) where around them a unit is read,
-    `scores` (n_units, n_components) the targets.
+    `expression` (n_units, n_genes) float16 the standardised targets.
     """
 
     name: str
     image: StainedImage
     xy_um: np.ndarray
     offsets_um: np.ndarray
-    scores: np.ndarray
+    expression: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Weights of a network as a running mean, and the second moments of its hidden layer."""
+
+    weights: dict[str, np.ndarray]
+    moment: np.ndarray
 
 
 def hold_out_folds(
@@ -55,15 +63,13 @@ def train_network(
     settings: AdaptedSettings,
     seed: int,
     threads: int,
-) -> dict[str, np.ndarray]:
-    """Weights of the network that is blind to the units of fold `held_out`, as a running mean.
+) -> TrainedNetwork:
+    """The network that is blind to the units of fold `held_out`.
 
     Raises UserError where that leaves nothing to learn from.
     """
     torch.manual_seed(seed)
     torch_setup.set_threads(threads)
-    if settings.steps == 0:
-        return {name: value.numpy() for name, value in network_of(settings).state_dict().items()}
     device = torch_setup.device()
     rng = np.random.default_rng([seed, held_out])
     learns = [
@@ -80,7 +86,11 @@ def train_network(
                 "Make the blocks smaller, or add training sections.",
             )
         )
-    network = network_of(settings).to(device, memory_format=torch.channels_last).train()
+    network = (
+        network_of(settings, sections[0].expression.shape[1])
+        .to(device, memory_format=torch.channels_last)
+        .train()
+    )
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -89,12 +99,14 @@ def train_network(
     )
     mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
     batches = _batches(sections, learns, settings, rng)
-    losses = []
+    moment, losses = torch.zeros(settings.hidden, settings.hidden), []
     for step in tqdm(range(settings.steps), desc=f"network {held_out + 1}", disable=None):
-        image, places, scores, counted = (torch.from_numpy(a).to(device) for a in next(batches))
+        image, places, expression, counted = (torch.from_numpy(a).to(device) for a in next(batches))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            foretold = network(image.contiguous(memory_format=torch.channels_last), places)
-        error = ((foretold.float() - scores) ** 2).mean(dim=2)
+            image = image.contiguous(memory_format=torch.channels_last)
+            hidden = network.head(network.read(network.features(image), places))
+            foretold = network.decoder(hidden)
+        error = ((foretold.float() - expression) ** 2).mean(dim=2)
         loss = (error * counted).sum() / counted.sum().clamp(min=1)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -102,15 +114,19 @@ def train_network(
         optimiser.step()
         schedule.step()
         share = 1 / min(step + 1, MEMORY_STEPS)
-        for name, value in network.state_dict().items():
-            mean[name].lerp_(value, share)
+        with torch.no_grad():
+            for name, value in network.state_dict().items():
+                mean[name].lerp_(value, share)
+            rows = hidden.detach().float()[counted > 0]
+            moment.lerp_((rows.T @ rows / max(len(rows), 1)).cpu(), share)
         losses.append(float(loss.detach()))
         if (step + 1) % max(settings.steps // 10, 1) == 0:
             recent = np.mean(losses[-max(settings.steps // 10, 1) :])
             LOG.info("network %d, step %d: loss %.4f", held_out + 1, step + 1, recent)
     if not np.isfinite(losses[-1]):
         raise ArithmeticError("the loss was not finite; lower the encoder's learning_rate")
-    return {name: value.cpu().numpy() for name, value in mean.items()}
+    weights = {name: value.cpu().numpy() for name, value in mean.items()}
+    return TrainedNetwork(weights, moment.numpy())
 
 
 def _batches(
@@ -119,9 +135,9 @@ def _batches(
     settings: AdaptedSettings,
     rng: np.random.Generator,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches: patches, places, scores, and which of the places are units."""
+    """Endless batches: patches, places, expression, and which of the places are units."""
     size = settings.patch_px
-    n_points, n_components = len(sections[0].offsets_um), sections[0].scores.shape[1]
+    n_points, n_genes = len(sections[0].offsets_um), sections[0].expression.shape[1]
     usable = [np.flatnonzero(mask) for mask in learns]
     trees = [cKDTree(s.xy_um[rows]) for s, rows in zip(sections, usable, strict=True)]
     share = np.array([len(rows) for rows in usable], dtype=float)
@@ -130,14 +146,16 @@ def _batches(
         image = np.empty((settings.batch_size, 3, size, size), dtype=np.float32)
         n_read = settings.units_per_patch
         places = np.zeros((settings.batch_size, n_read, n_points, 2), dtype=np.float32)
-        scores = np.zeros((settings.batch_size, n_read, n_components), dtype=np.float32)
+        expression = np.zeros((settings.batch_size, n_read, n_genes), dtype=np.float32)
         counted = np.zeros((settings.batch_size, n_read), dtype=np.float32)
         for i in range(settings.batch_size):
             number = rng.choice(len(sections), p=share)
             section, rows = sections[number], usable[number]
             pixel_um = section.image.um_per_px
             anchor = section.xy_um[rng.choice(rows)] / pixel_um
-            corner = np.floor(anchor - rng.uniform(EDGE_PX, size - EDGE_PX, 2)).astype(int)
+            corner = np.floor(anchor - rng.uniform(EDGE_PX, size - EDGE_PX, 2))
+            farthest = np.maximum(np.array(section.image.size_px) - size, 0)
+            corner = np.clip(corner, 0, farthest).astype(int)
             middle_um = (corner + size / 2) * pixel_um
             within_um = (size / 2 - EDGE_PX) * pixel_um
             near = trees[number].query_ball_point(middle_um, within_um, p=np.inf)
@@ -146,7 +164,7 @@ def _batches(
             at = (section.xy_um[chosen, None] + section.offsets_um) / pixel_um - corner
             patch = section.image.read(int(corner[0]), int(corner[1]), size, size)
             image[i], places[i, : len(chosen)] = augment(patch, at, rng)
-            scores[i, : len(chosen)] = section.scores[chosen]
+            expression[i, : len(chosen)] = section.expression[chosen]
             counted[i, : len(chosen)] = 1
         filled = max(int(counted.sum(axis=1).max()), 1)
-        yield image, places[:, :filled], scores[:, :filled], counted[:, :filled]
+        yield image, places[:, :filled], expression[:, :filled], counted[:, :filled]
