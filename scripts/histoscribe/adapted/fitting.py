@@ -13,7 +13,7 @@ from histoscribe.adapted.places import reading_points
 from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
 from histoscribe.image import Slide
 from histoscribe.polygons import unit_kind
-from histoscribe.provenance import recall
+from histoscribe.provenance import names_digest, recall
 
 LOG = logging.getLogger(__name__)
 
@@ -63,4 +63,5 @@ def adapt(
         for image, fold in zip(images, folds, strict=True)
     }
     unit = unit_kind(recall(sections[0].units.uns))
-    return AdaptedEncoder(settings, weights, unit, blind)
+    learnt_from = {s.name: names_digest(s.units.obs_names) for s in sections}
+    return AdaptedEncoder(settings, weights, unit, blind, learnt_from)
