@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.adapted.encoder import read_encoder
-from histoscribe.folds import BlockSplit
+from histoscribe.block_split import BlockSplit
 from histoscribe.joblog import job_log
 from histoscribe.leakage import FoldSection, check_fold, image_digest, require_no_leak, table_of
 from histoscribe.splits import TEST, TRAIN, unit_roles

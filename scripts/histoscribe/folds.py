@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histoscribe.adapted.reach import reach_um
+from histoscribe.block_split import BlockSplit
 from histoscribe.config_checks import NAME
 from histoscribe.errors import problem
 from histoscribe.experiments import BASELINES, encoders_of, merge
@@ -19,21 +20,6 @@ if TYPE_CHECKING:
     from histoscribe.run import Run, Section
 
 HOLDOUT = "holdout"
-
-
-@dataclass(frozen=True)
-class BlockSplit:
-    """How a section is cut: blocks of `block_um` are dealt out to `n_folds` block folds by `seed`.
-
-    Units of block fold `held_out` (from 0) are tested; units of the others train, unless they lie
-    within `buffer_um` of a tested one.
-    """
-
-    held_out: int
-    n_folds: int
-    block_um: float
-    buffer_um: float
-    seed: int
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import anndata as ad
 import numpy as np
 from scipy.spatial import cKDTree
 
+from histoscribe.block_split import BlockSplit
 from histoscribe.errors import UserError, problem
-from histoscribe.folds import BlockSplit
 
 TRAIN, TEST, BUFFER = "train", "test", "buffer"  # roles of units
 

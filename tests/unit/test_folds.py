@@ -8,9 +8,10 @@ import yaml
 from section_files import tissue_image, write_tiff, write_visium_hd
 
 from histoscribe.adapted.reach import reach_um
+from histoscribe.block_split import BlockSplit
 from histoscribe.errors import UserError
 from histoscribe.experiments import merge, resolve_experiments
-from histoscribe.folds import BlockSplit, fold_problems, resolve_folds, widest_um
+from histoscribe.folds import fold_problems, resolve_folds, widest_um
 from histoscribe.run import Run, Section, load_run
 
 ROWS = [

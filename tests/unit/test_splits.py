@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from histoscribe.block_split import BlockSplit
 from histoscribe.errors import UserError
-from histoscribe.folds import BlockSplit
 from histoscribe.splits import (
     BUFFER,
     TEST,
