@@ -5,6 +5,7 @@ from pathlib import Path
 from histoscribe.adapted.encoder import AdaptedSettings, write_encoder
 from histoscribe.adapted.fitting import SectionToLearn, adapt
 from histoscribe.joblog import job_log
+from histoscribe.splits import TRAIN, units_in_role
 from histoscribe.stain_normalisation import open_normalised
 from histoscribe.storage import read_h5ad
 
@@ -13,6 +14,7 @@ def main(
     samples: list[str],
     images: list[Path],
     units: list[Path],
+    blocks: dict | None,
     stains: list[Path | None],
     stain_reference: Path | None,
     um_per_px: float,
@@ -25,7 +27,8 @@ def main(
     sections = []
     for name, image, file, stain in zip(samples, images, units, stains, strict=True):
         slide, _ = open_normalised(image, stain, stain_reference)
-        sections.append(SectionToLearn(name, slide, um_per_px, read_h5ad(file)))
+        training = units_in_role(read_h5ad(file), blocks, TRAIN)
+        sections.append(SectionToLearn(name, slide, um_per_px, training))
     encoder = adapt(sections, settings, target_sum, seed, threads)
     write_encoder(encoder, output)
 
@@ -38,6 +41,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             samples=snakemake.params.samples,
             images=[Path(path) for path in inputs.images],
             units=[Path(path) for path in inputs.units],
+            blocks=snakemake.params.blocks,
             stains=[Path(p) for p in inputs.get("stains", [])] or [None] * len(inputs.images),
             stain_reference=Path(inputs.reference) if inputs.get("reference") else None,
             um_per_px=snakemake.params.um_per_px,

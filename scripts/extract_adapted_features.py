@@ -10,6 +10,7 @@ from histoscribe.features.files import columns_digest, write_features
 from histoscribe.joblog import job_log
 from histoscribe.polygons import unit_kind
 from histoscribe.provenance import recall
+from histoscribe.splits import unseen_units
 from histoscribe.stain_normalisation import open_normalised
 from histoscribe.storage import read_h5ad
 
@@ -24,6 +25,8 @@ def main(
     stain: Path | None,
     stain_reference: Path | None,
     trained_as: str | None,
+    kept: Path | None,
+    blocks: dict | None,
     threads: int,
     output: Path,
 ) -> None:
@@ -49,6 +52,7 @@ def main(
         tile_um,
         threads,
         trained_as,
+        unseen_units(adata, read_h5ad(kept), blocks) if kept else None,
     )
     identity = {
         "kind": "adapted",
@@ -75,6 +79,8 @@ if __name__ == "__main__" and "snakemake" in globals():
             stain=Path(inputs["stain"]) if "stain" in inputs else None,
             stain_reference=Path(inputs["reference"]) if "reference" in inputs else None,
             trained_as=snakemake.wildcards.sample if snakemake.params.is_trained_on else None,
+            kept=Path(inputs["kept"]) if "kept" in inputs else None,
+            blocks=snakemake.params.blocks,
             threads=snakemake.threads,
             output=Path(snakemake.output[0]),
         )

@@ -25,7 +25,11 @@ def main(
         pd.read_csv(path, sep="\t").assign(experiment=experiment, fold=fold, sample=sample)
         for experiment, fold, sample, path in scores
     ).reset_index(drop=True)
-    table = ablation_table(gathered, pd.read_csv(summary, sep="\t"))
+    rows = pd.read_csv(summary, sep="\t")
+    if rows["fold"].nunique() > 1:
+        for frame in (gathered, rows):
+            frame["sample"] = frame["sample"] + ", fold " + frame["fold"]
+    table = ablation_table(gathered, rows)
     save_figure(draw_ablation(table, colours), table, outputs)
 
 

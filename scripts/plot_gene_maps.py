@@ -11,6 +11,7 @@ from histoscribe.figures.style import save_figure, use_style
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.provenance import recall
+from histoscribe.splits import TEST, units_in_role
 from histoscribe.storage import read_h5ad
 
 IMAGE_PX = 1200
@@ -24,11 +25,12 @@ def main(
     style: Path,
     n_genes: int,
     um_per_px: float,
+    blocks: dict | None,
     outputs: list[Path],
 ) -> None:
     use_style(style)
     table = pd.read_csv(scores, sep="\t").set_index("gene")
-    adata, prediction = read_h5ad(units), read_h5ad(predicted)
+    adata, prediction = (units_in_role(read_h5ad(p), blocks, TEST) for p in (units, predicted))
     genes = distinct_best_genes(table["pcc"], prediction.to_df(), n_genes)
     facts = recall(adata.uns)
     xy_um = np.asarray(adata.obsm["spatial"])
@@ -70,5 +72,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             style=Path(snakemake.input.style),
             n_genes=snakemake.params.n_genes,
             um_per_px=snakemake.params.um_per_px,
+            blocks=snakemake.params.blocks,
             outputs=[Path(path) for path in snakemake.output],
         )

@@ -18,6 +18,7 @@ def main(
     replicates: dict[Key, Path],
     sections: dict[Key, Path],
     alignments: dict[str, Path],
+    learnt_from: dict[str, list[str]],
     summary: Path,
     comparisons: Path,
 ) -> None:
@@ -25,14 +26,13 @@ def main(
         sample: str(pd.read_csv(path, sep="\t", nrows=1).loc[0, "verdict"])
         for sample, path in alignments.items()
     }
-    tested = {sample for _, _, sample in scores}
-    trained = {sample: verdict for sample, verdict in verdicts.items() if sample not in tested}
     genes = {key: pd.read_csv(path, sep="\t") for key, path in scores.items()}
     resampled = {key: pd.read_csv(path, sep="\t") for key, path in replicates.items()}
     wholes = {key: pd.read_csv(path, sep="\t") for key, path in sections.items()}
     rows, differences = [], []
     for experiment, fold, sample in genes:
         key = experiment, fold, sample
+        trained = {name: verdicts[name] for name in learnt_from[fold] if name != sample}
         baseline = genes.get((BASELINE, fold, sample))
         rows.append(
             {
@@ -66,6 +66,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             alignments=dict(
                 zip(snakemake.params.aligned, map(Path, snakemake.input.alignments), strict=True)
             ),
+            learnt_from=snakemake.params.learnt_from,
             summary=Path(snakemake.output.summary),
             comparisons=Path(snakemake.output.comparisons),
         )

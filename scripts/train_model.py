@@ -8,6 +8,7 @@ from histoscribe.adapted.encoder import read_encoder
 from histoscribe.experiments import FeatureChoice
 from histoscribe.joblog import job_log
 from histoscribe.models.bundle import write_bundle
+from histoscribe.splits import TRAIN, units_in_role
 from histoscribe.storage import read_h5ad
 from histoscribe.training import SectionData, TrainingSettings, train
 
@@ -17,6 +18,7 @@ def main(
     features: dict[str, dict[str, Path]],
     adapted: dict[str, Path],
     validates: dict[str, bool],
+    blocks: dict | None,
     genes: Path,
     kind: str,
     model_settings: dict,
@@ -28,7 +30,7 @@ def main(
     sections = [
         SectionData(
             name,
-            read_h5ad(units[name]),
+            units_in_role(read_h5ad(units[name]), None if validates[name] else blocks, TRAIN),
             {encoder: read_h5ad(file) for encoder, file in features[name].items()},
             validates[name],
         )
@@ -57,6 +59,7 @@ if __name__ == "__main__" and "snakemake" in globals():
                 zip(snakemake.params.adapted, map(Path, snakemake.input.adapted), strict=True)
             ),
             validates=samples,
+            blocks=snakemake.params.blocks,
             genes=Path(snakemake.input.genes),
             kind=snakemake.params.kind,
             model_settings=snakemake.params.model,

@@ -13,7 +13,17 @@ from histoscribe.platforms import unit_width_um
 from histoscribe.retrieval import SEGMENTERS
 from histoscribe.tile_limits import least_tile_um
 
-FOLDERS = ("sections", "features", "genes", "figures", "simulated", "segmenter", "stain", "logs")
+FOLDERS = (
+    "sections",
+    "features",
+    "genes",
+    "folds",
+    "figures",
+    "simulated",
+    "segmenter",
+    "stain",
+    "logs",
+)
 RESERVED = (*FOLDERS, "benchmarks", DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
 MODEL_FILES = ("config.json", "thresholds.json", "weights_best.h5")  # of a StarDist model
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

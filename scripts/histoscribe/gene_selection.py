@@ -19,9 +19,11 @@ from scipy.stats import false_discovery_control
 from sklearn.neighbors import NearestNeighbors
 
 from histoscribe.errors import UserError, problem
+from histoscribe.provenance import names_digest
 
 LOG = logging.getLogger(__name__)
 COLUMNS = ["gene", "cluster", "log2_fold_change", "adjusted_p", "n_clusters"]
+CHOSEN_ON_COLUMNS = ["sample", "n_units", "names_digest"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ def select_genes(pooled: ad.AnnData, settings: GeneSettings, seed: int) -> pd.Da
         chosen = chosen.loc[strongest[: settings.max_genes]]
     position = pooled.var_names.get_indexer(chosen["gene"])
     return chosen.iloc[np.argsort(position)].reset_index(drop=True)
+
+
+def chosen_on(sections: dict[str, ad.AnnData], settings: GeneSettings) -> pd.DataFrame:
+    """The units that the choice was made on, one row a section; none where a panel was given."""
+    used = {} if settings.panel is not None else sections
+    rows = [(name, s.n_obs, names_digest(s.obs_names)) for name, s in used.items()]
+    return pd.DataFrame(rows, columns=CHOSEN_ON_COLUMNS)
 
 
 def _panel_genes(pooled: ad.AnnData, path: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def record(**facts: object) -> dict[str, str]:
 def recall(uns: dict) -> dict:
     """The facts that `record` wrote into `uns["histoscribe"]`; empty where there are none."""
     return {key: json.loads(str(value)) for key, value in uns.get(RECORD_KEY, {}).items()}
+
+
+def names_digest(names: Iterable[str]) -> str:
+    """Digest of names in their order, in 16 hex digits: which units something was made from."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def file_digest(path: Path | str, algorithm: str = "sha256") -> str:

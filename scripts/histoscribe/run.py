@@ -20,6 +20,7 @@ from histoscribe.config_checks import (
 )
 from histoscribe.errors import UserError, problem
 from histoscribe.experiments import Experiment, encoders_of, merge, resolve_experiments
+from histoscribe.folds import fold_problems
 from histoscribe.platforms import UNITS, measured_files
 from histoscribe.sheet import Row, read_sheet
 from histoscribe.units import PLAUSIBLE_UM_PER_PX
@@ -83,6 +84,7 @@ def load_run(config: dict, schemas: Path) -> Run:
     problems += _sheet_problems(sections, str(sheet_path), config)
     problems += config_problems(config)
     problems += tile_problems(config, sorted({section.unit for _, section in sections}))
+    problems += fold_problems([section for _, section in sections], config, overrides)
     for name, override in overrides.items():
         problems += _experiment_problems(name, merge(config, override or {}), schemas)
         own = (override or {}).get("features", {})

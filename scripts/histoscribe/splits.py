@@ -4,8 +4,14 @@ Neighbouring units share most of their tile, so random units of a section would 
 training. Whole blocks are held out instead, and units near them are left out of training.
 """
 
+import anndata as ad
 import numpy as np
 from scipy.spatial import cKDTree
+
+from histoscribe.block_split import BlockSplit
+from histoscribe.errors import UserError, problem
+
+TRAIN, TEST, BUFFER = "train", "test", "buffer"  # roles of units
 
 
 def block_folds(
@@ -50,3 +56,42 @@ def outside_buffer(
             )
             usable[others[distance < buffer_um]] = False
     return usable
+
+
+def unit_roles(xy_um: np.ndarray, blocks: BlockSplit) -> np.ndarray:
+    """The role of each unit of a section that is cut into blocks, (n_units,): train, test, buffer.
+
+    Depends on nothing but the arguments. Raises UserError where nothing is left to train or test.
+    """
+    xy_um = np.asarray(xy_um, dtype=np.float64)
+    section = np.zeros(len(xy_um), dtype=np.int64)
+    fold = block_folds(xy_um, section, blocks.block_um, blocks.n_folds, blocks.seed)
+    tested = fold == blocks.held_out
+    trains = outside_buffer(xy_um, section, tested, blocks.buffer_um)
+    if not tested.any() or not trains.any():
+        raise UserError(
+            problem(
+                f"folds, blocks of {blocks.block_um:g} um and a buffer of {blocks.buffer_um:g} um",
+                f"{tested.sum()} units to test and {trains.sum()} to train on among {len(xy_um)} "
+                f"units of a section in block fold {blocks.held_out + 1} of {blocks.n_folds}",
+                "both above zero in every section",
+                "Change folds.block_um (several blocks a section, wider than the buffer), lower "
+                "folds.n_folds, or use encoders that see less.",
+            )
+        )
+    return np.where(tested, TEST, np.where(trains, TRAIN, BUFFER))
+
+
+def units_in_role(units: ad.AnnData, blocks: dict | None, role: str) -> ad.AnnData:
+    """The units of a section that have `role`; all where `blocks` (of a BlockSplit) is None."""
+    if blocks is None:
+        return units
+    return units[unit_roles(units.obsm["spatial"], BlockSplit(**blocks)) == role].copy()
+
+
+def unseen_units(units: ad.AnnData, kept: ad.AnnData, blocks: dict | None) -> np.ndarray | None:
+    """Which `units`, (n_units,) bool, are kept by the filter but do not train; None if all do."""
+    if blocks is None:
+        return None
+    roles = unit_roles(kept.obsm["spatial"], BlockSplit(**blocks))
+    return np.asarray(units.obs_names.isin(kept.obs_names[roles != TRAIN]))

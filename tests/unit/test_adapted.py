@@ -26,7 +26,7 @@ from histoscribe.adapted.places import reading_points
 from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
 from histoscribe.errors import UserError
 from histoscribe.image import Slide
-from histoscribe.provenance import RECORD_KEY, record
+from histoscribe.provenance import RECORD_KEY, names_digest, record
 
 EDGE_PX = 320
 SMALL = AdaptedSettings(
@@ -113,6 +113,19 @@ def test_training_units_are_described_by_the_network_blind_to_them(adapted):
         alone = AdaptedEncoder(adapted.settings, [adapted.weights[number]], adapted.unit, {})
         by_one = described(alone, known).local
         np.testing.assert_allclose(own[fold == number], by_one[fold == number], atol=1e-5)
+
+
+def test_units_that_no_network_learnt_from_are_described_by_all(adapted):
+    """Units of a test block, and of the buffer around it, in a section that is trained on."""
+    known = section("a", 1)
+    unseen = known.units.obsm["spatial"][:, 0] > 300
+    points = reading_points({"unit_shape": "square", "unit_size_um": 16.0}, 2.0)
+    place = known.units.obsm["spatial"]
+    own = describe_units(known.slide, 2.0, place, points, adapted, 64.0, 1, "a", unseen)
+    blind, mean = described(adapted, known, "a"), described(adapted, known)
+    for block in ("local", "context"):
+        expected = np.where(unseen[:, None], getattr(mean, block), getattr(blind, block))
+        np.testing.assert_array_equal(getattr(own, block), expected)
 
 
 def test_a_network_never_sees_what_it_is_blind_to():
@@ -247,6 +260,10 @@ def test_the_file_gives_back_the_encoder(adapted, tmp_path):
     path = tmp_path / "encoder.safetensors"
     write_encoder(adapted, path)
     read = read_encoder(path, "adapted")
+    assert read.learnt_from == {
+        name: names_digest(f"{name}-{i}" for i in range(section(name, 1).units.n_obs))
+        for name in ("a", "b")
+    }
     assert read.digest() == adapted.digest()
     assert (read.settings, read.unit) == (adapted.settings, adapted.unit)
     new = section("c", 3)

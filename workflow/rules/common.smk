@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES
+from histoscribe.folds import resolve_folds, widest_um
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
@@ -21,11 +22,9 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-FOLDS = ["holdout"]
-TRAINING = RUN.samples("train")
-VALIDATION = RUN.samples("validation")
-EVALUATED = RUN.samples("test")
-PREDICTED = RUN.samples("test", "predict")
+FOLDS = resolve_folds(RUN, config)
+IS_TRAINED = bool(RUN.samples("train")) and not config["bundle"]
+IS_SCORED = any(fold.tested for fold in FOLDS.values())
 ENCODERS = config["features"]["encoders"]
 ADAPTED = [name for name, encoder in ENCODERS.items() if encoder["kind"] == "adapted"]
 SEGMENTER = config["segmenter"]
@@ -50,6 +49,25 @@ def source_file(path):
     if RETRIEVED in path.parents:
         return str(RETRIEVED / path.relative_to(RETRIEVED).parts[0] / "retrieved.json")
     return str(path)
+
+
+def fold_of(wildcards):
+    return FOLDS[wildcards.fold]
+
+
+def of_training(name):
+    """Input function: a file of every section that the fold trains on."""
+    return lambda wildcards: [
+        f"<results>/sections/{sample}/{name}" for sample in fold_of(wildcards).training
+    ]
+
+
+def blocks_of(wildcards):
+    """How the fold cuts the sections that it trains on, as plain values; None for whole ones."""
+    fold = fold_of(wildcards)
+    sample = wildcards.get("sample")
+    is_cut = fold.blocks is not None and (sample is None or sample in fold.training)
+    return asdict(fold.blocks) if is_cut else None
 
 
 def image_file(wildcards):
@@ -134,7 +152,8 @@ def stain_reference_inputs():
     """What the stain reference comes from: a given model, or the training sections alone."""
     if config["bundle"]:
         return {"bundle": config["bundle"]}
-    return {"stains": expand("<results>/sections/{sample}/stain.json", sample=TRAINING)}
+    training = RUN.samples("train")
+    return {"stains": expand("<results>/sections/{sample}/stain.json", sample=training)}
 
 
 def stain_inputs(wildcards):
@@ -152,7 +171,7 @@ def adapted_stain_inputs(wildcards):
     if config["stain"]["method"] == "none":
         return {}
     return {
-        "stains": expand("<results>/sections/{sample}/stain.json", sample=TRAINING),
+        "stains": of_training("stain.json")(wildcards),
         "reference": "<results>/stain/reference.json",
     }
 
@@ -198,6 +217,57 @@ def features_files(*samples):
         for sample in samples
         for encoder in experiment_of(wildcards).features.encoders
     ]
+
+
+def learning_files(wildcards):
+    """Units and features of the sections that a fold's models learn from."""
+    learning = fold_of(wildcards).learning
+    return {
+        "units": [f"<results>/sections/{sample}/units.h5ad" for sample in learning],
+        "features": features_files(*learning)(wildcards),
+    }
+
+
+def kept_units(wildcards):
+    """The filtered units of a section that the fold cuts, to tell which of them train."""
+    return {"kept": "<results>/sections/{sample}/units.h5ad"} if blocks_of(wildcards) else {}
+
+
+def checked_files(wildcards):
+    """What the leakage check of a fold compares."""
+    samples = sections_of_folds(fold_of(wildcards))
+    gene_sets = dict.fromkeys(e.gene_set for e in RUN.experiments.values())
+    return {
+        "images": [source_file(RUN.sections[sample].image) for sample in samples],
+        "units": [f"<results>/sections/{sample}/units.h5ad" for sample in samples],
+        "chosen_on": [f"<results>/genes/{name}/{{fold}}/chosen_on.tsv" for name in gene_sets],
+        "adapted": [adapted_file(name) for name in adapted_in_use()],
+    }
+
+
+def checked_params(wildcards):
+    """The facts of the sheet and of the fold that the leakage check needs, as plain values."""
+    sections = {sample: RUN.sections[sample] for sample in sections_of_folds(fold_of(wildcards))}
+    own = [e.features.encoders for e in RUN.experiments.values() if e.name not in BASELINES]
+    return {
+        "fold": asdict(fold_of(wildcards)),
+        "donors": {sample: section.donor for sample, section in sections.items()},
+        "images": {sample: str(section.image) for sample, section in sections.items()},
+        "gene_sets": list(dict.fromkeys(e.gene_set for e in RUN.experiments.values())),
+        "adapted": adapted_in_use(),
+        "widest_um": widest_um(config, sum(own, [])),
+    }
+
+
+def sections_of_folds(*folds):
+    """Samples that are tested or learnt from, each once."""
+    return list(dict.fromkeys(name for fold in folds for name in (*fold.tested, *fold.learning)))
+
+
+def adapted_in_use():
+    """The adapted encoders of any experiment."""
+    used = (name for e in RUN.experiments.values() for name in e.features.encoders)
+    return [name for name in dict.fromkeys(used) if name in ADAPTED]
 
 
 def segmenter_folder(wildcards):
@@ -255,13 +325,16 @@ def predictions():
         f"<results>/{experiment}/{fold}/predicted/{sample}.h5ad"
         for experiment in RUN.experiments
         for fold in FOLDS
-        for sample in (EVALUATED if experiment in BASELINES else PREDICTED)
+        for sample in (
+            *FOLDS[fold].tested,
+            *(() if experiment in BASELINES else RUN.samples("predict")),
+        )
     ]
 
 
 def bundles():
     """Every model that the run trains; none where it is given one."""
-    if config["bundle"] or not TRAINING:
+    if not IS_TRAINED:
         return []
     return expand(
         "<results>/{experiment}/{fold}/model.safetensors", experiment=RUN.experiments, fold=FOLDS
@@ -273,7 +346,7 @@ def evaluations():
         (experiment, fold, sample)
         for experiment in RUN.experiments
         for fold in FOLDS
-        for sample in EVALUATED
+        for sample in FOLDS[fold].tested
     ]
 
 
@@ -307,16 +380,16 @@ def figure_kinds():
 
 
 def figure_files():
-    if not EVALUATED:
+    if not IS_SCORED:
         return section_figures()
+    first = [name for name in RUN.experiments if name not in BASELINES][:1]
     return (
         section_figures()
         + expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"])
-        + expand(
-            "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}",
-            experiment=[name for name in RUN.experiments if name not in BASELINES][:1],
-            fold=FOLDS,
-            sample=EVALUATED,
-            ending=["pdf", "png", "tsv"],
-        )
+        + [
+            f"<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}"
+            for experiment, fold, sample in evaluations()
+            for ending in ("pdf", "png", "tsv")
+            if experiment in first
+        ]
     )

@@ -28,10 +28,16 @@ rule evaluate_prediction:
         mem_mb=8000,
         runtime=60,
     params:
+        blocks=blocks_of,
         settings=lookup(dpath="evaluation", within=config),
         seed=lookup(dpath="seed", within=config),
         code=code_digest(
-            "evaluation", "block_bootstrap.py", "expression.py", "provenance.py", "uncertainty"
+            "evaluation",
+            "block_bootstrap.py",
+            "expression.py",
+            "provenance.py",
+            "splits.py",
+            "uncertainty",
         ),
     script:
         "../../scripts/evaluate_prediction.py"
@@ -43,7 +49,7 @@ rule summarise_evaluation:
         scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in evaluations()],
         replicates=[f"<results>/{e}/{f}/evaluated/{s}.replicates.tsv" for e, f, s in evaluations()],
         sections=[f"<results>/{e}/{f}/evaluated/{s}.section.tsv" for e, f, s in evaluations()],
-        alignments=alignments([*EVALUATED, *TRAINING, *VALIDATION]),
+        alignments=alignments(sections_of_folds(*FOLDS.values())),
     output:
         summary=ensure("<results>/summary.tsv", non_empty=True),
         comparisons="<results>/comparisons.tsv",
@@ -59,7 +65,8 @@ rule summarise_evaluation:
         runtime=10,
     params:
         evaluated=evaluations(),
-        aligned=[*EVALUATED, *TRAINING, *VALIDATION],
+        aligned=sections_of_folds(*FOLDS.values()),
+        learnt_from={name: list(fold.learning) for name, fold in FOLDS.items()},
         code=code_digest("evaluation/summary.py", "evaluation/ceiling.py", "block_bootstrap.py"),
     script:
         "../../scripts/summarise_evaluation.py"

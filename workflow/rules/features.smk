@@ -41,11 +41,11 @@ rule extract_features:
 
 
 rule adapt_encoder:
-    """Train an encoder on the images and the expression of the training sections."""
+    """Train an encoder on the images and the expression of the fold's training units."""
     input:
         unpack(adapted_stain_inputs),
-        images=expand("<results>/sections/{sample}/image.ome.tif", sample=TRAINING),
-        units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING),
+        images=of_training("image.ome.tif"),
+        units=of_training("units.h5ad"),
     output:
         "<results>/features/{encoder}/{fold}/encoder.safetensors",
     log:
@@ -62,7 +62,8 @@ rule adapt_encoder:
         runtime=480,
         gpu=1,
     params:
-        samples=TRAINING,
+        samples=lambda wildcards: fold_of(wildcards).training,
+        blocks=blocks_of,
         settings=lookup(dpath="features/encoders/{encoder}", within=config),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
@@ -76,6 +77,7 @@ rule extract_adapted_features:
     """Describe each unit by an adapted encoder; training units by networks blind to them."""
     input:
         unpack(stain_inputs),
+        unpack(kept_units),
         encoder=lambda wildcards: adapted_file(wildcards.encoder),
         image="<results>/sections/{sample}/image.ome.tif",
         units="<results>/sections/{sample}/units.raw.h5ad",
@@ -95,9 +97,11 @@ rule extract_adapted_features:
         runtime=480,
         gpu=1,
     params:
-        is_trained_on=lambda wildcards: wildcards.sample in TRAINING and not config["bundle"],
+        is_trained_on=lambda wildcards: IS_TRAINED
+        and wildcards.sample in fold_of(wildcards).training,
+        blocks=blocks_of,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
-        code=code_digest("adapted", "features/stain.py", "features/files.py", "image"),
+        code=code_digest("adapted", "features/stain.py", "features/files.py", "image", "splits.py"),
     script:
         "../../scripts/extract_adapted_features.py"

@@ -54,9 +54,10 @@ rule plot_gene_maps:
         mem_mb=8000,
         runtime=20,
     params:
+        blocks=blocks_of,
         n_genes=lookup(dpath="figures/n_genes", within=config),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "expression.py", "image"),
+        code=code_digest("figures", "expression.py", "image", "splits.py"),
     script:
         "../../scripts/plot_gene_maps.py"
 

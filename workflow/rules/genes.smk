@@ -1,17 +1,18 @@
-"""Genes to predict, chosen on training sections only.
+"""Genes to predict, chosen on training units only.
 
-in:  <results>/sections/{sample}/units.h5ad of the training sections
-out: <results>/genes/{gene_set}/{fold}/genes.tsv
+in:  <results>/sections/{sample}/units.h5ad of the fold's training sections
+out: <results>/genes/{gene_set}/{fold}/genes.tsv, chosen_on.tsv
 """
 
 
 rule select_genes:
     """Choose variable genes that differ between clusters, or take the panel."""
     input:
-        units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING),
+        units=of_training("units.h5ad"),
         panel=panel_file,
     output:
-        ensure("<results>/genes/{gene_set}/{fold}/genes.tsv", non_empty=True),
+        genes=ensure("<results>/genes/{gene_set}/{fold}/genes.tsv", non_empty=True),
+        chosen_on="<results>/genes/{gene_set}/{fold}/chosen_on.tsv",
     log:
         "<logs>/select_genes/{gene_set}.{fold}.log",
     benchmark:
@@ -23,9 +24,10 @@ rule select_genes:
         mem_mb=16000,
         runtime=120,
     params:
-        samples=TRAINING,
+        samples=lambda wildcards: fold_of(wildcards).training,
+        blocks=blocks_of,
         settings=gene_settings,
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("gene_selection.py"),
+        code=code_digest("gene_selection.py", "splits.py"),
     script:
         "../../scripts/select_genes.py"

@@ -1,6 +1,7 @@
 """Models and their predictions.
 
-in:  units and features of the training sections; features of the section to predict
+in:  units and features of the training sections, <results>/folds/{fold}/leakage.tsv; features of the
+     section to predict
 out: <results>/{experiment}/{fold}/model.safetensors, predicted/{sample}.h5ad
 """
 
@@ -8,9 +9,9 @@ out: <results>/{experiment}/{fold}/model.safetensors, predicted/{sample}.h5ad
 rule train_model:
     """Train one experiment's model."""
     input:
+        unpack(learning_files),
+        leakage=ancient("<results>/folds/{fold}/leakage.tsv"),  # only lets pass
         genes=genes_file,
-        units=expand("<results>/sections/{sample}/units.h5ad", sample=TRAINING + VALIDATION),
-        features=features_files(*TRAINING, *VALIDATION),
         adapted=adapted_files,
     output:
         "<results>/{experiment}/{fold}/model.safetensors",
@@ -26,7 +27,11 @@ rule train_model:
         runtime=240,
         gpu=lambda wildcards: int(experiment_of(wildcards).model["kind"] in ("prts", "multitask")),
     params:
-        validates={sample: sample in VALIDATION for sample in TRAINING + VALIDATION},
+        validates=lambda wildcards: {
+            sample: sample in fold_of(wildcards).validation
+            for sample in fold_of(wildcards).learning
+        },
+        blocks=blocks_of,
         kind=lambda wildcards: experiment_of(wildcards).model["kind"],
         model=lambda wildcards: experiment_of(wildcards).model_settings,
         features=lambda wildcards: asdict(experiment_of(wildcards).features),

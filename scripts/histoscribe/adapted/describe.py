@@ -28,12 +28,13 @@ def describe_units(
     tile_um: float,
     threads: int,
     trained_as: str | None = None,
+    unseen: np.ndarray | None = None,
 ) -> UnitFeatures:
     """Foretold components of units: of the unit (local), and of all units within its tile (global).
 
     `trained_as` names the training section that this is: there, a unit is described by the network
-    that has not seen its expression, and so are the units around it. Elsewhere all networks are
-    averaged.
+    that has not seen its expression, and so are the units around it. Elsewhere, and for its units
+    `unseen` (n_units,) bool that no network has learnt from, all networks are averaged.
     """
     torch_setup.set_threads(threads)
     image = StainedImage.of(slide, um_per_px, encoder.settings.um_per_px)
@@ -41,6 +42,8 @@ def describe_units(
     blind = np.full(len(xy_um), -1)
     if trained_as is not None:
         blind = blind_network(xy_um, encoder.blind[trained_as], encoder.settings.block_um)
+    if unseen is not None:
+        blind[unseen] = -1
     foretold = _foretell(encoder, image, xy_um, offsets_um)
     n_components = encoder.settings.n_components
     local = np.zeros((len(xy_um), n_components), dtype=np.float32)

@@ -5,13 +5,14 @@ Free of torch, so that bundles can hold an encoder.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from histoscribe.adapted.reach import DEPTHS
 from histoscribe.errors import UserError, problem
 from histoscribe.storage import written_whole
 
@@ -41,7 +42,7 @@ class AdaptedSettings:
     n_genes: int = 500
     n_components: int = 64
     widths: tuple[int, ...] = (32, 64, 96, 128, 160)
-    depths: tuple[int, ...] = (1, 2, 2, 2, 2)
+    depths: tuple[int, ...] = DEPTHS
     map_width: int = 96
     hidden: int = 256
     dropout: float = 0.2
@@ -57,13 +58,15 @@ class AdaptedEncoder:
     """Networks and what they were trained for.
 
     `weights` holds one state a network; `unit` the kind of unit; `blind` for each training section
-    an array (n_blocks, 3) of a block's column and row and the network that has not seen it.
+    an array (n_blocks, 3) of a block's column and row and the network that has not seen it;
+    `learnt_from` for each the digest of the names of its units (`names_digest`).
     """
 
     settings: AdaptedSettings
     weights: list[dict[str, np.ndarray]]
     unit: str
     blind: dict[str, np.ndarray]
+    learnt_from: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Digest of the networks' weights."""
@@ -108,7 +111,11 @@ def tensors_of(encoder: AdaptedEncoder, name: str = "") -> dict[str, np.ndarray]
 
 def header_of(encoder: AdaptedEncoder) -> dict:
     """What is stored beside the tensors, as plain values."""
-    return {"settings": asdict(encoder.settings), "unit": encoder.unit}
+    return {
+        "settings": asdict(encoder.settings),
+        "unit": encoder.unit,
+        "learnt_from": encoder.learnt_from,
+    }
 
 
 def read_encoder(path: Path, name: str) -> AdaptedEncoder:
@@ -147,7 +154,8 @@ def encoder_of(tensors: dict[str, np.ndarray], header: dict, name: str) -> Adapt
             blind[rest] = value
         else:
             weights[int(kind.removeprefix("network."))][rest] = value
-    return AdaptedEncoder(settings, weights, header["unit"], blind)
+    learnt_from = header.get("learnt_from", {})
+    return AdaptedEncoder(settings, weights, header["unit"], blind, learnt_from)
 
 
 def _unreadable(path: Path, reason: str) -> UserError:

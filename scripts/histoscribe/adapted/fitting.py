@@ -20,7 +20,7 @@ from histoscribe.adapted.training import (
 )
 from histoscribe.image import Slide
 from histoscribe.polygons import unit_kind
-from histoscribe.provenance import recall
+from histoscribe.provenance import names_digest, recall
 
 LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ def adapt(
         for image, fold in zip(images, folds, strict=True)
     }
     unit = unit_kind(recall(sections[0].units.uns))
-    return AdaptedEncoder(settings, weights, unit, blind)
+    learnt_from = {s.name: names_digest(s.units.obs_names) for s in sections}
+    return AdaptedEncoder(settings, weights, unit, blind, learnt_from)
 
 
 def with_common_features(

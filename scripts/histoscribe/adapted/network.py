@@ -13,10 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from histoscribe.adapted.encoder import AdaptedSettings
+from histoscribe.adapted.reach import KERNEL_PX, STEM_STRIDE, reach_px
 
-KERNEL_PX = 5
 EXPANSION = 2
-STEM_STRIDE = 2
 CELL_PX = 4  # of the map that places are read from
 
 
@@ -123,17 +122,6 @@ class ContextNetwork(nn.Module):
         grid = 2 * places / size_px - 1
         at = functional.grid_sample(features, grid, align_corners=False, padding_mode="border")
         return at.mean(dim=3).transpose(1, 2)
-
-
-def reach_px(depths: list[int]) -> int:
-    """How far from a place, in px, the farthest pixel lies that can change what is read there."""
-    radius = KERNEL_PX // 2
-    reach = STEM_STRIDE
-    for level, depth in enumerate(depths):
-        stride = STEM_STRIDE * 2**level
-        blocks = depth + (1 if level > 0 else 0)  # on the way down and on the way back
-        reach += stride * (radius * blocks + 1)  # and one for joining two levels
-    return reach
 
 
 def network_of(settings: AdaptedSettings, n_outputs: int | None = None) -> ContextNetwork:

@@ -1,0 +1,126 @@
+"""Folds through the real DAG, on small hand-written sections."""
+
+import re
+import shutil
+
+import anndata as ad
+import pandas as pd
+import pytest
+from section_files import tissue_image, write_tiff, write_visium_hd
+
+from histoscribe.models.bundle import read_bundle
+
+pytestmark = pytest.mark.slow
+BIN_UM, N_ACROSS = 16, 24
+EVERYTHING = {"adjusted_p_below": 1, "abs_log2fc_from": 0, "n_pcs": 5}  # nearly any gene is chosen
+
+
+@pytest.fixture(scope="module")
+def workplace(new_workplace):
+    """Two sections, a copy of the first, and one experiment."""
+    workplace = new_workplace("folds")
+    for seed, name in enumerate(("a", "b")):
+        folder = workplace.folder / name
+        write_visium_hd(
+            folder, n_rows=N_ACROSS, n_cols=N_ACROSS, bin_um=BIN_UM, n_genes=16, seed=seed
+        )
+        edge_px = N_ACROSS * BIN_UM * 2 + 80
+        write_tiff(folder / "image.tif", tissue_image(edge_px, edge_px, seed), 0.5)
+    shutil.copytree(workplace.folder / "a", workplace.folder / "copy-of-a")
+    (workplace.folder / "experiments.yaml").write_text("full: {}\n")
+    return workplace
+
+
+def keep_baselines(workplace, *names):
+    """Every job costs seconds; that all baselines run is tested on the demo."""
+    path = workplace.folder / "scripts/histoscribe/experiments.py"
+    text = path.read_text().split("# Only some")[0]
+    path.write_text(
+        f"{text}# Only some\nBASELINES = {{name: BASELINES[name] for name in {names}}}\n"
+    )
+
+
+def configure(workplace, run, rows, **changes):
+    """A config for the rows (sample, donor, split); the arguments of snakemake."""
+    lines = ["sample\tdonor\tplatform\tpath\timage\tum_per_px\tunit\tsplit"]
+    lines += [f"{s}\t{d}\tvisium_hd\t{s}\t{s}/image.tif\t\tbin\t{split}" for s, d, split in rows]
+    (workplace.folder / f"{run}.tsv").write_text("\n".join(lines) + "\n")
+    settings = {
+        "run": run,
+        "samples": f"{run}.tsv",
+        "experiments": "experiments.yaml",
+        "units": {"bin_um": BIN_UM},
+        "features": {"tile_um": 40},
+        "model": {"ridge": {"block_um": 60}, "kernel": {"block_um": 60}},
+        "training": {"block_um": 60},
+        "genes": EVERYTHING,
+        "evaluation": {"n_replicates": 100, "block_um": 60},
+        **changes,
+    }
+    return ["--configfile", workplace.write_config(run, **settings)]
+
+
+def test_blocks_of_one_section_take_turns(workplace):
+    keep_baselines(workplace, "training-mean", "random-weights")
+    folds = {"scheme": "blocks", "n_folds": 2, "block_um": 100}
+    arguments = configure(workplace, "blocks", [("a", "d1", "train")], folds=folds)
+    workplace.run(*arguments)
+    results = workplace.folder / "results/blocks"
+    summary = pd.read_csv(results / "summary.tsv", sep="\t")
+    rows = summary[["experiment", "fold", "sample"]].apply(tuple, axis=1).tolist()
+    names = ["full", "training-mean", "random-weights"]
+    assert rows == [(e, f, "a") for e in names for f in ("blocks-1", "blocks-2")]
+    units = ad.read_h5ad(results / "sections/a/units.h5ad")
+    assert summary[summary["experiment"] == "full"]["n_units"].sum() == units.n_obs
+    for fold in ("blocks-1", "blocks-2"):
+        leakage = pd.read_csv(results / f"folds/{fold}/leakage.tsv", sep="\t")
+        assert set(leakage["verdict"]) == {"fine"}
+        assert leakage["what"].str.contains("encoder random").any()
+        chosen_on = pd.read_csv(results / f"genes/default/{fold}/chosen_on.tsv", sep="\t")
+        bundle = read_bundle(results / f"full/{fold}/model.safetensors")
+        assert bundle.provenance["n_units_training"] == chosen_on["n_units"].item()
+        predicted = ad.read_h5ad(results / f"full/{fold}/predicted/a.h5ad")
+        assert predicted.obs_names.equals(units.obs_names)
+        drawn = pd.read_csv(results / f"figures/gene_maps/full/{fold}/a.tsv", sep="\t")
+        n_tested = summary.set_index(["experiment", "fold"]).loc[("full", fold), "n_units"]
+        assert len(drawn) == n_tested < units.n_obs - chosen_on["n_units"].item()
+    assert "Nothing to be done" in workplace.run(*arguments)
+    # Genes of a new experiment are checked; that trains no other model anew.
+    more = "full: {}\nfew: {genes: {max_genes: 2}}\n"
+    (workplace.folder / "experiments.yaml").write_text(more)
+    words = workplace.run("-n", *arguments)
+    (workplace.folder / "experiments.yaml").write_text("full: {}\n")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", words, flags=re.MULTILINE))
+    for rule in ("select_genes", "check_leakage", "train_model", "predict_expression"):
+        assert counts[rule] == "2"
+
+
+def test_sections_take_turns(workplace):
+    keep_baselines(workplace, "training-mean")
+    rows = [("a", "d1", "train"), ("b", "d2", "train")]
+    arguments = configure(workplace, "sections", rows, folds={"scheme": "section"})
+    workplace.run(*arguments)
+    results = workplace.folder / "results/sections"
+    summary = pd.read_csv(results / "summary.tsv", sep="\t")
+    expected = [(e, f"section-{s}", s) for e in ("full", "training-mean") for s in ("a", "b")]
+    assert list(zip(summary.experiment, summary.fold, summary["sample"], strict=True)) == expected
+    assert (summary["n_units"] == N_ACROSS**2).all()
+    for tested, trained in (("a", "b"), ("b", "a")):
+        fold = f"section-{tested}"
+        chosen_on = pd.read_csv(results / f"genes/default/{fold}/chosen_on.tsv", sep="\t")
+        assert chosen_on["sample"].tolist() == [trained]
+        bundle = read_bundle(results / f"full/{fold}/model.safetensors")
+        assert bundle.provenance["sections"] == {trained: "train"}
+        leakage = pd.read_csv(results / f"folds/{fold}/leakage.tsv", sep="\t")
+        assert set(leakage["verdict"]) == {"fine"}
+
+
+def test_a_copy_under_another_name_and_donor_stops_the_run(workplace):
+    rows = [("a", "d1", "train"), ("copy-of-a", "d2", "test")]
+    model = "results/leak/full/holdout/model.safetensors"
+    words = workplace.fail(model, *configure(workplace, "leak", rows))
+    assert "fold holdout leaks from test to training; no model was trained" in words
+    assert "image files of training and test: found the same in a and copy-of-a" in words
+    assert "Traceback" not in words
+    for path in (model, "results/leak/folds/holdout/leakage.tsv"):
+        assert not (workplace.folder / path).exists()
