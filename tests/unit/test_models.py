@@ -27,7 +27,7 @@ SETTINGS = {
         "weight_decay": 0.05,
         "batch_size": 64,
         "max_epochs": 8,
-        "patience": 5,
+        "max_steps": 1000,
         "n_members": 2,
     },
     "mean": {},

@@ -19,6 +19,7 @@ from section_files import write_tiff
 from histoscribe.alignment import verdict_of
 from histoscribe.evaluation.scores import pearson
 from histoscribe.evaluation.summary import SUMMARY_COLUMNS
+from histoscribe.experiments import BASELINES
 from histoscribe.expression import targets
 from histoscribe.models.bundle import read_bundle
 from histoscribe.provenance import recall
@@ -47,7 +48,7 @@ def workplace(new_workplace):
         base="config/demo/config.yaml",
         experiments="experiments.yaml",
         simulation=simulation,
-        model={"ridge": {"block_um": 150}},
+        model={"ridge": {"block_um": 150}, "kernel": {"block_um": 150}},
         training={"block_um": 150},
     )
     workplace.words = workplace.run("--configfile", workplace.config)
@@ -60,10 +61,14 @@ def test_summary_has_the_columns_and_rows_that_the_design_names(workplace):
     assert list(summary.columns[: len(SUMMARY_COLUMNS)]) == SUMMARY_COLUMNS
     radii = [f"{score}_mean_{um}um" for um in (16, 32, 64) for score in ("pcc", "ceiling")]
     assert list(summary.columns[len(SUMMARY_COLUMNS) :]) == radii  # nuclei are 10 um apart
-    assert summary["experiment"].tolist() == [*EXPERIMENTS, "training-mean"]
+    assert summary["experiment"].tolist() == [*EXPERIMENTS, *BASELINES]
     by_name = summary.set_index("experiment")
     assert by_name.loc["training-mean", "pcc_mean"] == 0
     assert by_name.loc["full", "pcc_mean"] > by_name.loc["local-only", "pcc_mean"] * 0.9
+    assert by_name.loc["full", "pcc_mean_low"] > by_name.loc["block-ridge", "pcc_mean"] * 0.95
+    assert abs(by_name.loc["shuffled-image", "pcc_mean"]) < 0.03  # or something leaks
+    for fool in ("total-counts", "cell-density", "random-weights", "nearest-units"):
+        assert by_name.loc[fool, "pcc_mean"] < by_name.loc["full", "pcc_mean"]
     for radius in ("", "_16um", "_32um", "_64um"):
         assert (by_name[f"pcc_mean{radius}"] <= by_name[f"ceiling_mean{radius}"]).all()
 
@@ -191,14 +196,14 @@ def test_editing_an_experiment_reruns_only_its_jobs(workplace):
 
 
 def test_editing_the_package_reruns_what_uses_it(workplace):
-    path = workplace.folder / "scripts/histoscribe/evaluation/scores.py"
+    path = workplace.folder / "scripts/histoscribe/evaluation/spatial.py"
     before = path.read_text()
     path.write_text(before + "\n# edited\n")
     try:
         jobs = jobs_of(workplace.run("--configfile", workplace.config, "-n"))
     finally:
         path.write_text(before)
-    assert jobs["evaluate_prediction"] == len(EXPERIMENTS) + 1
+    assert jobs["evaluate_prediction"] == len(EXPERIMENTS) + len(BASELINES)
     assert "train_model" not in jobs
 
 

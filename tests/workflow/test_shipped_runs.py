@@ -3,6 +3,8 @@
 import pytest
 from test_demo import jobs_of
 
+from histoscribe.experiments import BASELINES
+
 
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
@@ -12,7 +14,7 @@ def workplace(new_workplace):
 def test_demo_plans(workplace):
     jobs = jobs_of(workplace.run("-n", "--configfile", "config/demo/config.yaml"))
     assert jobs["simulate_section"] == jobs["segment_nuclei"] == jobs["stitch_nuclei"] == 3
-    assert jobs["train_model"] == 7
+    assert jobs["train_model"] == 4 + len(BASELINES)
     assert "import_nuclei" not in jobs
 
 
@@ -24,8 +26,8 @@ def test_prts_mouse_brain_plans(workplace):
         "retrieve_segmenter": 1,
         "segment_nuclei": 8,
         "stitch_nuclei": 2,
-        "extract_features": 2,
-        "train_model": 5,
+        "adapt_encoder": 1,  # the untrained one
+        "train_model": 4 + len(BASELINES),
     }.items():
         assert jobs[name] == count
 

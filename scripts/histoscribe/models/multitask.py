@@ -7,6 +7,7 @@ members, trained from different seeds, are averaged.
 """
 
 import logging
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +21,8 @@ from histoscribe.models import Prediction, TrainingUnits
 
 LOG = logging.getLogger(__name__)
 UNITS_AT_ONCE = 8192
+N_CHECKS = 20  # of the validation loss
+WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MIN_RATE = 1e-4  # of the common total; keeps logarithms finite
 
 
@@ -49,10 +52,10 @@ class MultitaskNetwork(nn.Module):
 
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
-    """Train the members with early stopping on the validation units; each keeps its best epoch.
+    """Train the members; each keeps the state that does best on the validation units.
 
     `settings`: hidden, rank, dropout, likelihood (poisson, negative_binomial), learning_rate,
-    weight_decay, batch_size, max_epochs, patience, n_members.
+    weight_decay, batch_size, max_epochs and max_steps (whichever comes first), n_members.
     """
     torch_setup.set_threads(threads)
     counts = np.expm1(training.expression) * training.exposure[:, None]
@@ -69,13 +72,17 @@ def _train_member(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     device = torch_setup.device()
-    network = MultitaskNetwork(
-        training.features.shape[1],
-        counts.shape[1],
-        settings["hidden"],
-        settings["rank"],
-        settings["dropout"],
-    ).to(device)
+    network = (
+        MultitaskNetwork(
+            training.features.shape[1],
+            counts.shape[1],
+            settings["hidden"],
+            settings["rank"],
+            settings["dropout"],
+        )
+        .to(device)
+        .train()
+    )
     rows = np.flatnonzero(training.usable)
     mean_rate = counts[rows].sum(axis=0) / training.exposure[rows].sum()
     with torch.no_grad():
@@ -85,12 +92,9 @@ def _train_member(
         network.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
     batch = min(settings["batch_size"], len(rows))
-    n_batches = len(rows) // batch
+    n_steps = min(settings["max_steps"], settings["max_epochs"] * (len(rows) // batch))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        settings["learning_rate"],
-        total_steps=settings["max_epochs"] * n_batches,
-        pct_start=0.1,
+        optimiser, settings["learning_rate"], total_steps=n_steps, pct_start=WARM_UP
     )
 
     def loss_of(part: np.ndarray) -> torch.Tensor:
@@ -103,31 +107,37 @@ def _train_member(
         return _negative_binomial(log_mean, count, network.log_dispersion)
 
     validation = np.flatnonzero(training.validation)
-    best_loss, best_state, since_best = np.inf, None, 0
-    for epoch in tqdm(range(settings["max_epochs"]), desc="epochs", disable=None):
-        network.train()
-        shuffled = rng.permutation(rows)[: n_batches * batch].reshape(n_batches, batch)
-        for part in shuffled:
-            optimiser.zero_grad(set_to_none=True)
-            loss_of(part).backward()
-            optimiser.step()
-            schedule.step()
+    check_every = -(-n_steps // N_CHECKS)
+    best_loss, best_state = np.inf, None
+    shuffled = _endless(rows, batch, rng)
+    for step in tqdm(range(1, n_steps + 1), desc="steps", disable=None):
+        optimiser.zero_grad(set_to_none=True)
+        loss_of(next(shuffled)).backward()
+        optimiser.step()
+        schedule.step()
+        if step % check_every and step < n_steps:
+            continue
         network.eval()
         with torch.inference_mode():
             pieces = np.array_split(validation, -(-len(validation) // UNITS_AT_ONCE))
             losses = [float(loss_of(piece)) * len(piece) for piece in pieces]
+        network.train()
         loss = sum(losses) / len(validation)
-        LOG.info("epoch %d: validation loss %.6f", epoch + 1, loss)
+        LOG.info("step %d of %d: validation loss %.6f", step, n_steps, loss)
         if loss < best_loss:
-            best_loss, since_best = loss, 0
+            best_loss = loss
             best_state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
-        else:
-            since_best += 1
-            if since_best >= settings["patience"]:
-                break
     if best_state is None:
         raise ArithmeticError("the loss was never finite; lower model.multitask.learning_rate")
     return {name: value.numpy() for name, value in best_state.items()}
+
+
+def _endless(rows: np.ndarray, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows in batches, all of them in a new order each time round; an odd rest is left out."""
+    while True:
+        shuffled = rng.permutation(rows)
+        for start in range(0, len(rows) - batch + 1, batch):
+            yield shuffled[start : start + batch]
 
 
 def _negative_binomial(
