@@ -20,6 +20,7 @@ def summary_of(repository, real_data, tmp_path_factory):
     for name in ("workflow", "scripts", "resources", "envs", "config"):
         ignore = shutil.ignore_patterns("retrieved", "__pycache__")
         shutil.copytree(repository / name, folder / name, ignore=ignore)
+    (folder / "coarser.yaml").write_text(yaml.safe_dump({"image": {"um_per_px": 1.0}}))
     (folder / "experiments.yaml").write_text(yaml.safe_dump({"full": EXPERIMENT}))
     module = folder / "scripts/histoscribe/experiments.py"  # fewer baselines, for time
     module.write_text(f"{module.read_text()}\nBASELINES = {{BASELINE: BASELINES[BASELINE]}}\n")
@@ -27,6 +28,7 @@ def summary_of(repository, real_data, tmp_path_factory):
     def run(name):
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
         command += ["--configfile", f"config/{name}/config.yaml"]
+        command += ["coarser.yaml"] if name == "her2st" else []
         command += ["--config", f"data_dir={real_data}", "experiments=experiments.yaml"]
         command = [command[0], *command[1:3], f"results/{name}/summary.tsv", *command[3:]]
         finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
