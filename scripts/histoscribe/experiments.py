@@ -9,12 +9,13 @@ from dataclasses import dataclass
 # Baselines are experiments too, so that they pass through the same rules as every model. A model
 # is worth its name where it beats them all.
 BASELINE = "training-mean"
+FEW_FEATURES = {"kind": "kernel", "kernel": {"n_waves": 128}}
 BASELINES = {
     BASELINE: {"model": {"kind": "mean"}},
     # How far a gene goes with the depth of a unit alone, which is read from the measurement.
     "total-counts": {
         "features": {"encoder": "totals", "use": ["local"]},
-        "model": {"kind": "kernel"},
+        "model": FEW_FEATURES,
     },
     "cell-density": {
         "features": {
@@ -22,7 +23,7 @@ BASELINES = {
             "use": ["local", "global"],
             "columns": ["*_nuclear_fraction", "*_blob_density", "nuclei_*_density"],
         },
-        "model": {"kind": "kernel"},
+        "model": FEW_FEATURES,
     },
     "nearest-units": {"model": {"kind": "neighbours"}},
     "block-ridge": {"model": {"kind": "ridge"}},
@@ -76,8 +77,10 @@ class Experiment:
 
     @property
     def model_settings(self) -> dict:
-        """The settings of the chosen kind of model."""
-        return self.model.get(self.model["kind"], {})
+        """The settings of the chosen kind of model; `kernel` shares the penalties of `ridge`."""
+        kind = self.model["kind"]
+        shared = self.model["ridge"] if kind == "kernel" else {}
+        return {**shared, **self.model.get(kind, {})}
 
 
 def encoders_of(features: dict) -> list[str]:

@@ -48,7 +48,7 @@ def workplace(new_workplace):
         base="config/demo/config.yaml",
         experiments="experiments.yaml",
         simulation=simulation,
-        model={"ridge": {"block_um": 150}, "kernel": {"block_um": 150}},
+        model={"ridge": {"block_um": 150}},
         training={"block_um": 150},
     )
     workplace.words = workplace.run("--configfile", workplace.config)

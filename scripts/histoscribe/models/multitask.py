@@ -21,9 +21,10 @@ from histoscribe.models import Prediction, TrainingUnits
 
 LOG = logging.getLogger(__name__)
 UNITS_AT_ONCE = 8192
-N_CHECKS = 20  # of the validation loss
+MIN_STEPS = 200
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MIN_RATE = 1e-4  # of the common total; keeps logarithms finite
+MAX_LOG_RATE = 15.0
 
 
 class MultitaskNetwork(nn.Module):
@@ -52,84 +53,95 @@ class MultitaskNetwork(nn.Module):
 
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
-    """Train the members; each keeps the state that does best on the validation units.
+    """Train the members on all units, for a number of steps settled by how many these are.
 
     `settings`: hidden, rank, dropout, likelihood (poisson, negative_binomial), learning_rate,
-    weight_decay, batch_size, max_epochs and max_steps (whichever comes first), n_members.
+    weight_decay, batch_size, max_epochs, max_steps, n_members. The learning rate falls to nothing,
+    so that no units need be set apart to say when to stop.
     """
     torch_setup.set_threads(threads)
-    counts = np.expm1(training.expression) * training.exposure[:, None]
+    everything = np.arange(len(training.features))
     tensors = {}
     for member in range(settings["n_members"]):
-        state = _train_member(training, counts, settings, seed + member)
+        state = _train_member(training, everything, settings, seed + member)
         tensors |= {f"member.{member}.{name}": value for name, value in state.items()}
     return tensors
 
 
+def refit(
+    training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """One member trained on the chosen units, (n_units,) bool."""
+    del tensors
+    state = _train_member(training, np.flatnonzero(chosen), settings, seed=0)
+    return {f"member.0.{name}": value for name, value in state.items()}
+
+
 def _train_member(
-    training: TrainingUnits, counts: np.ndarray, settings: dict, seed: int
+    training: TrainingUnits, rows: np.ndarray, settings: dict, seed: int
 ) -> dict[str, np.ndarray]:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     device = torch_setup.device()
-    network = (
-        MultitaskNetwork(
-            training.features.shape[1],
-            counts.shape[1],
-            settings["hidden"],
-            settings["rank"],
-            settings["dropout"],
-        )
-        .to(device)
-        .train()
-    )
-    rows = np.flatnonzero(training.usable)
-    mean_rate = counts[rows].sum(axis=0) / training.exposure[rows].sum()
+    n_genes = training.expression.shape[1]
+    network = MultitaskNetwork(
+        training.features.shape[1],
+        n_genes,
+        settings["hidden"],
+        settings["rank"],
+        settings["dropout"],
+    ).to(device)
     with torch.no_grad():
         network.genes.weight.mul_(0.1)
-        network.genes.bias.copy_(torch.from_numpy(np.log(np.maximum(mean_rate, MIN_RATE))))
+        network.genes.bias.copy_(torch.from_numpy(np.log(_mean_rate(training, rows))))
     optimiser = torch.optim.AdamW(
         network.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
     batch = min(settings["batch_size"], len(rows))
-    n_steps = min(settings["max_steps"], settings["max_epochs"] * (len(rows) // batch))
+    n_steps = n_steps_of(len(rows) // batch, settings)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings["learning_rate"], total_steps=n_steps, pct_start=WARM_UP
     )
-
-    def loss_of(part: np.ndarray) -> torch.Tensor:
-        log_rate = network(torch.from_numpy(training.features[part]).to(device))
-        count = torch.from_numpy(counts[part]).to(device)
-        exposure = torch.from_numpy(training.exposure[part]).to(device)
-        log_mean = log_rate.clamp(np.log(MIN_RATE), 15) + exposure.log()[:, None]
-        if settings["likelihood"] == "poisson":
-            return (log_mean.exp() - count * log_mean).mean()
-        return _negative_binomial(log_mean, count, network.log_dispersion)
-
-    validation = np.flatnonzero(training.validation)
-    check_every = -(-n_steps // N_CHECKS)
-    best_loss, best_state = np.inf, None
     shuffled = _endless(rows, batch, rng)
+    losses = []
     for step in tqdm(range(1, n_steps + 1), desc="steps", disable=None):
+        part = next(shuffled)
+        exposure = torch.from_numpy(training.exposure[part]).to(device)
+        count = torch.expm1(torch.from_numpy(training.expression[part]).to(device))
+        count *= exposure[:, None]
+        log_rate = network(torch.from_numpy(training.features[part]).to(device))
+        log_mean = log_rate.clamp(np.log(MIN_RATE), MAX_LOG_RATE) + exposure.log()[:, None]
+        if settings["likelihood"] == "poisson":
+            loss = (log_mean.exp() - count * log_mean).mean()
+        else:
+            loss = _negative_binomial(log_mean, count, network.log_dispersion)
         optimiser.zero_grad(set_to_none=True)
-        loss_of(next(shuffled)).backward()
+        loss.backward()
         optimiser.step()
         schedule.step()
-        if step % check_every and step < n_steps:
-            continue
-        network.eval()
-        with torch.inference_mode():
-            pieces = np.array_split(validation, -(-len(validation) // UNITS_AT_ONCE))
-            losses = [float(loss_of(piece)) * len(piece) for piece in pieces]
-        network.train()
-        loss = sum(losses) / len(validation)
-        LOG.info("step %d of %d: validation loss %.6f", step, n_steps, loss)
-        if loss < best_loss:
-            best_loss = loss
-            best_state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
-    if best_state is None:
-        raise ArithmeticError("the loss was never finite; lower model.multitask.learning_rate")
-    return {name: value.numpy() for name, value in best_state.items()}
+        losses.append(float(loss.detach()))
+        if step % max(n_steps // 10, 1) == 0:
+            recent = np.mean(losses[-max(n_steps // 10, 1) :])
+            LOG.info("step %d of %d: loss %.5f", step, n_steps, recent)
+    if not np.isfinite(losses[-1]):
+        raise ArithmeticError("the loss is not finite; lower model.multitask.learning_rate")
+    return {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def n_steps_of(n_batches: int, settings: dict) -> int:
+    """Steps for a round of `n_batches`: few units are soon learnt by heart, many need no more."""
+    by_epochs = max(settings["max_epochs"] * n_batches, MIN_STEPS)
+    return min(by_epochs, settings["max_steps"])
+
+
+def _mean_rate(training: TrainingUnits, rows: np.ndarray) -> np.ndarray:
+    """Molecules of each gene over the exposure of the units, (n_genes,) float32."""
+    total = np.zeros(training.expression.shape[1])
+    for start in range(0, len(rows), UNITS_AT_ONCE):
+        part = rows[start : start + UNITS_AT_ONCE]
+        total += training.exposure[part] @ np.expm1(training.expression[part])
+    mean = total / training.exposure[rows].sum()
+    return np.maximum(mean, MIN_RATE).astype(np.float32)
 
 
 def _endless(rows: np.ndarray, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -176,7 +188,7 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
         network.load_state_dict(state)
         network.to(device).eval()
         with torch.inference_mode():
-            own = network(x).clamp(np.log(MIN_RATE), 15).exp()
+            own = network(x).clamp(np.log(MIN_RATE), MAX_LOG_RATE).exp()
             if settings["likelihood"] == "poisson":
                 none = torch.exp(-own)
             else:
