@@ -28,9 +28,9 @@ from histoscribe.uncertainty.calibration import CalibrationSettings, calibrate
 class TrainingSettings:
     """What to train on and how validation units are set apart where no section is for that.
 
-    `features`: which of them; `validation_fraction` of the units, in blocks of `block_um`, serve
-    early stopping; units whose tiles (`tile_um`) reach into them do not train. `miscoverage` is the
-    share of measured values that may lie outside the intervals.
+    `features`: which of them. For kinds that stop early, `validation_fraction` of the units, in
+    blocks of `block_um`, say when; units whose tiles (`tile_um`) reach into them do not train.
+    `miscoverage` is the share of measured values that may lie outside the intervals.
     """
 
     features: FeatureChoice
@@ -68,9 +68,9 @@ def train(
 ) -> Bundle:
     """Fit one model on the training sections.
 
-    Sections that validate serve early stopping only; the `adapted` encoders that gave features, by
-    name, become part of the model. Raises UserError when sections come from
-    different encoders or nothing is left to train on.
+    Sections that validate serve early stopping only. The `adapted` encoders that gave features, by
+    name, become part of the model. Raises UserError when sections come from different encoders or
+    nothing is left to train on.
     """
     encoders = sections[0].encoders
     for section in sections[1:]:
@@ -92,8 +92,11 @@ def train(
     scale = features[trains].std(axis=0, dtype=np.float64)
     scale = np.where(scale > 1e-8 * np.maximum(np.abs(mean), 1), scale, 1.0)
     features = standardise(features, mean, scale)
-    validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
-    fitted_on = trains if is_refitted(kind) else np.ones(len(trains), dtype=bool)
+    if is_refitted(kind):  # needs no units to say when to stop
+        validation, usable, fitted_on = ~trains, trains, trains
+    else:
+        validation, usable = _validation_units(xy_um, section, set_apart, settings, seed)
+        fitted_on = np.ones(len(trains), dtype=bool)
     training = TrainingUnits(
         features=features[fitted_on],
         expression=expression[fitted_on],

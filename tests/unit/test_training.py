@@ -6,6 +6,7 @@ from scipy import sparse
 
 from histoscribe.errors import UserError
 from histoscribe.experiments import FeatureChoice
+from histoscribe.expression import targets
 from histoscribe.models.bundle import predict
 from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.training import SectionData, TrainingSettings, train
@@ -84,6 +85,14 @@ def test_an_encoder_of_before_there_was_stain_has_none():
     bundle = train([section("a", 0)], GENES, "mean", {}, SETTINGS, 0, 1, {})
     new = section("b", 1, stain=None)
     assert predict(bundle, new.features, list(new.units.obs_names), "b").expression.shape[1] == 3
+
+
+def test_kinds_that_need_no_validation_learn_from_every_unit():
+    """Blocks as large as the section leave nothing to set apart, and need not."""
+    wide = TrainingSettings(CHOICE, "median", 40.0, 5000.0, 0.2)
+    learnt = train([section("a", 0)], GENES, "mean", {}, wide, 0, 1, {})
+    measured = targets(section("a", 0).units, GENES, "median")
+    np.testing.assert_allclose(learnt.tensors["mean"], measured.mean(axis=0), rtol=1e-5)
 
 
 def test_missing_genes_and_features_are_named():

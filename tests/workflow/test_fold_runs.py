@@ -51,7 +51,7 @@ def configure(workplace, run, rows, **changes):
         "experiments": "experiments.yaml",
         "units": {"bin_um": BIN_UM},
         "features": {"tile_um": 40},
-        "model": {"ridge": {"block_um": 60}, "kernel": {"block_um": 60}},
+        "model": {"ridge": {"block_um": 60}},
         "training": {"block_um": 60},
         "genes": EVERYTHING,
         "evaluation": {"n_replicates": 100, "block_um": 60},

@@ -14,7 +14,7 @@ def workplace(new_workplace):
 def test_demo_plans(workplace):
     jobs = jobs_of(workplace.run("-n", "--configfile", "config/demo/config.yaml"))
     assert jobs["simulate_section"] == jobs["segment_nuclei"] == jobs["stitch_nuclei"] == 3
-    assert jobs["train_model"] == 4 + len(BASELINES)
+    assert jobs["train_model"] == 3 + len(BASELINES)
     assert "import_nuclei" not in jobs
 
 

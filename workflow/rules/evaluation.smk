@@ -35,6 +35,7 @@ rule evaluate_prediction:
             "evaluation",
             "block_bootstrap.py",
             "expression.py",
+            "neighbourhood.py",
             "provenance.py",
             "splits.py",
             "uncertainty",

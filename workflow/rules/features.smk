@@ -35,7 +35,14 @@ rule extract_features:
         encoder=lookup(dpath="features/encoders/{encoder}", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         batch_size=lookup(dpath="features/batch_size", within=config),
-        code=code_digest("features", "raster.py", "image", "polygons", "stain_normalisation.py"),
+        code=code_digest(
+            "features",
+            "raster.py",
+            "image",
+            "polygons",
+            "stain_normalisation.py",
+            "neighbourhood.py",
+        ),
     script:
         "../../scripts/extract_features.py"
 
@@ -68,7 +75,15 @@ rule adapt_encoder:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("adapted", "features/stain.py", "splits.py", "image", "expression.py"),
+        code=code_digest(
+            "adapted",
+            "features/stain.py",
+            "splits.py",
+            "image",
+            "expression.py",
+            "stain_normalisation.py",
+            "torch_setup.py",
+        ),
     script:
         "../../scripts/adapt_encoder.py"
 
@@ -102,6 +117,15 @@ rule extract_adapted_features:
         blocks=blocks_of,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
-        code=code_digest("adapted", "features/stain.py", "features/files.py", "image", "splits.py"),
+        code=code_digest(
+            "adapted",
+            "features/stain.py",
+            "features/files.py",
+            "image",
+            "splits.py",
+            "stain_normalisation.py",
+            "neighbourhood.py",
+            "torch_setup.py",
+        ),
     script:
         "../../scripts/extract_adapted_features.py"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from histoscribe import torch_setup
@@ -13,6 +12,7 @@ from histoscribe.adapted.network import CELL_PX, ContextNetwork, network_of
 from histoscribe.adapted.patches import StainedImage, mirrored
 from histoscribe.features import UnitFeatures
 from histoscribe.image import Slide
+from histoscribe.neighbourhood import within
 
 BLOCK_PX = 1536
 MARGIN_PX = 64
@@ -46,13 +46,16 @@ def describe_units(
         blind[unseen] = -1
     foretold = _foretell(encoder, image, xy_um, offsets_um)
     n_components = encoder.settings.n_components
-    local = np.zeros((len(xy_um), n_components), dtype=np.float32)
+    numbers = np.arange(len(foretold))[:, None]
+    weights = np.where(blind == -1, 1 / len(foretold), blind == numbers).astype(np.float32)
+    local = np.einsum("ku,kuc->uc", weights, foretold)
     context = np.zeros_like(local)
-    for number, values in enumerate(foretold):
-        weight = np.where(blind == -1, 1 / len(foretold), blind == number).astype(np.float32)
-        local += weight[:, None] * values
-        for part, around in _means_around(values, xy_um, tile_um / 2):
-            context[part] += weight[part, None] * around
+    for start in range(0, len(xy_um), UNITS_AT_ONCE):
+        part = slice(start, start + UNITS_AT_ONCE)
+        near = within(xy_um[part], xy_um, tile_um / 2)
+        share = weights[:, part] / np.diff(near.indptr)
+        for values, of_network in zip(foretold, share, strict=True):
+            context[part] += of_network[:, None] * (near @ values)
     names = tuple(f"component_{i + 1}" for i in range(n_components))
     return UnitFeatures(local, context, names, tuple(f"tile_{name}" for name in names))
 
@@ -124,18 +127,3 @@ def _blocks(
         low = (np.floor(low / stride) * stride).astype(int)
         high = (np.ceil(high / stride) * stride).astype(int)
         yield (*low.tolist(), *(high - low).tolist()), units
-
-
-def _means_around(
-    values: np.ndarray, xy_um: np.ndarray, radius_um: float
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Means of values over all units within `radius_um` of a unit, itself too, in parts."""
-    tree = cKDTree(xy_um)
-    for start in range(0, len(xy_um), UNITS_AT_ONCE):
-        part = slice(start, start + UNITS_AT_ONCE)
-        pairs = cKDTree(xy_um[part]).sparse_distance_matrix(
-            tree, radius_um, output_type="coo_matrix"
-        )
-        near = pairs.tocsr()
-        near.data[:] = 1
-        yield part, (near @ values / np.diff(near.indptr)[:, None]).astype(np.float32)

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from histoscribe.expression import log_normalise
+from histoscribe.neighbourhood import within
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,7 @@ def pools_of(xy_um: np.ndarray, radii_um: list[float], seed: int) -> list[Pool]:
         n_centres = min(len(xy_um), max(int(PAIRS_AT_MOST / n_within.mean()), 1))
         rng = np.random.default_rng(seed)
         centres = np.sort(rng.permutation(len(xy_um))[:n_centres])
-        pairs = cKDTree(xy_um[centres]).sparse_distance_matrix(tree, reach, output_type="ndarray")
-        members = sparse.csr_matrix(
-            (np.ones(len(pairs), dtype=np.float32), (pairs["i"], pairs["j"])),
-            shape=(n_centres, len(xy_um)),
-        )
+        members = within(xy_um[centres], xy_um, reach)
         pools.append(Pool(float(radius_um), members))
     return pools
 

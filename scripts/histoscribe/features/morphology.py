@@ -27,7 +27,6 @@ from histoscribe.image import Slide
 
 BLOCK_PX = 1024
 MIN_NUCLEAR_REACH_UM = 4.0
-NUCLEAR_TILE_UM = 64.0  # cut of nuclei that are described without their tiles
 TRAITS = {  # what is averaged over the nuclei nearby
     "area": "shape_area",
     "eccentricity": "shape_eccentricity",
@@ -95,12 +94,14 @@ def describe_units(
     *,
     stain: StainSeparation | None = None,
     block_px: int = BLOCK_PX,
+    with_context: bool = True,
 ) -> UnitFeatures:
     """Morphology features of units.
 
     `xy_um` (n_units, 2) are centres, `footprints` (n_units,) polygons in um; `has_nuclei` adds
     what only nuclei have. `stain` defaults to the slide's own; `block_px` changes memory and
-    speed, never the result. Raises ValueError where a tile has too few pixels.
+    speed, never the result. Without `with_context` units alone are described, not what is around
+    them. Raises ValueError where a tile has too few pixels.
     """
     lengths = Lengths(um_per_px, tile_um)
     xy_um = np.asarray(xy_um, dtype=np.float64).reshape(-1, 2)
@@ -123,35 +124,14 @@ def describe_units(
         else:
             values = describe_footprints(fine, own, centre_um, um_per_px, block.box_px)
         local.put(block.units, values)
-        centre_px = centre_um / um_per_px - block.box_px[:2]
-        context.put(block.units, describe_tiles(fine, centre_px, lengths))
+        if with_context:
+            centre_px = centre_um / um_per_px - block.box_px[:2]
+            context.put(block.units, describe_tiles(fine, centre_px, lengths))
     if has_nuclei and len(xy_um):
-        _add_shapes(local, context, footprints, xy_um, extent_um, lengths)
+        angle = _add_shapes(local, footprints)
+        if with_context:
+            _add_company(local, context, xy_um, extent_um, angle, lengths)
     return UnitFeatures(local.table(), context.table(), local.names(), context.names())
-
-
-def describe_nuclei_alone(
-    slide: Slide, um_per_px: float, nuclei: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The local features of nuclei (n_nuclei, n_features), without the tiles around them."""
-    nuclei = np.asarray(nuclei, dtype=object)
-    xy_um = shapely.get_coordinates(shapely.centroid(nuclei))
-    lengths = Lengths(um_per_px, NUCLEAR_TILE_UM)
-    stain = estimate_stain(slide, um_per_px)
-    nuclei = _cut_to_tiles(nuclei, xy_um, _nuclear_reach(lengths))
-    bounds_um = shapely.bounds(nuclei).reshape(-1, 4)
-    halo_um = lengths.reach_um + lengths.fine_support_um
-    local = _Columns(len(nuclei))
-    blocks = list(_blocks(xy_um, lengths, halo_um, BLOCK_PX))
-    for block in tqdm(blocks, desc="nuclei", unit="block", disable=None):
-        fine = fine_maps(slide.read_region(*block.box_px), stain, lengths)
-        others = nuclei[_touching(bounds_um, block.box_px, um_per_px)]
-        own, centre_um = nuclei[block.units], xy_um[block.units]
-        values = describe_nuclei(fine, own, centre_um, others, um_per_px, block.box_px)
-        local.put(block.units, values)
-    shapes, _ = describe_shapes(nuclei)
-    local.put(slice(None), {f"shape_{name}": shapes[:, i] for i, name in enumerate(SHAPE_NAMES)})
-    return local.table(), local.names()
 
 
 class _Columns:
@@ -223,22 +203,27 @@ def _touching(
     return in_x & (bounds_um[:, 3] >= y) & (bounds_um[:, 1] <= y + height)
 
 
-def _add_shapes(
-    local: _Columns,
-    context: _Columns,
-    nuclei: np.ndarray,
-    xy_um: np.ndarray,
-    extent_um: np.ndarray,
-    lengths: Lengths,
-) -> None:
-    """Add shapes, and what the shapes and stain of the nuclei nearby are."""
+def _add_shapes(local: _Columns, nuclei: np.ndarray) -> np.ndarray:
+    """Add the shapes of nuclei; returns the angles of their long axes."""
     shapes, angle = describe_shapes(nuclei)
     everyone = slice(None)
     local.put(everyone, {f"shape_{name}": shapes[:, i] for i, name in enumerate(SHAPE_NAMES)})
     content = shapes[:, 0] * local.values["footprint_hematoxylin_mean"]
     local.put(everyone, {"footprint_hematoxylin_total": content})
+    return angle
+
+
+def _add_company(
+    local: _Columns,
+    context: _Columns,
+    xy_um: np.ndarray,
+    extent_um: np.ndarray,
+    angle: np.ndarray,
+    lengths: Lengths,
+) -> None:
+    """Add what the shapes and stain of the nuclei nearby are."""
     traits = {name: local.values[column].astype(float) for name, column in TRAITS.items()}
     radii_um = tuple(lengths.tile_um / part for part in TILE_PARTS if part > 1)
     seen_um = extent_um + lengths.fine_support_um
     company = describe_company(xy_um, seen_um, angle, traits, radii_um, lengths.reach_um)
-    context.put(everyone, company)
+    context.put(slice(None), company)

@@ -52,6 +52,12 @@ class MultitaskNetwork(nn.Module):
         return self.genes(self.patterns(self.body(features)))
 
 
+def _network(n_features: int, n_genes: int, settings: dict) -> MultitaskNetwork:
+    return MultitaskNetwork(
+        n_features, n_genes, settings["hidden"], settings["rank"], settings["dropout"]
+    )
+
+
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
     """Train the members on all units, for a number of steps settled by how many these are.
 
@@ -71,7 +77,7 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
 def refit(
     training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """One member trained on the chosen units, (n_units,) bool."""
+    """One member trained on the chosen units, (n_units,) bool: no better than all of them."""
     del tensors
     state = _train_member(training, np.flatnonzero(chosen), settings, seed=0)
     return {f"member.0.{name}": value for name, value in state.items()}
@@ -84,13 +90,7 @@ def _train_member(
     rng = np.random.default_rng(seed)
     device = torch_setup.device()
     n_genes = training.expression.shape[1]
-    network = MultitaskNetwork(
-        training.features.shape[1],
-        n_genes,
-        settings["hidden"],
-        settings["rank"],
-        settings["dropout"],
-    ).to(device)
+    network = _network(training.features.shape[1], n_genes, settings).to(device)
     with torch.no_grad():
         network.genes.weight.mul_(0.1)
         network.genes.bias.copy_(torch.from_numpy(np.log(_mean_rate(training, rows))))
@@ -178,13 +178,7 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
     rate = probability = 0
     x = torch.from_numpy(features).to(device)
     for state in members.values():
-        network = MultitaskNetwork(
-            features.shape[1],
-            len(state["genes.bias"]),
-            settings["hidden"],
-            settings["rank"],
-            settings["dropout"],
-        )
+        network = _network(features.shape[1], len(state["genes.bias"]), settings)
         network.load_state_dict(state)
         network.to(device).eval()
         with torch.inference_mode():
