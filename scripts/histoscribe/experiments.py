@@ -76,11 +76,25 @@ class Experiment:
     gene_set: str
 
     @property
+    def trains_network(self) -> bool:
+        """Whether a GPU would help."""
+        kinds = {self.model["kind"], *self.model_settings.get("members", {})}
+        return bool(kinds & {"prts", "multitask"})
+
+    @property
     def model_settings(self) -> dict:
-        """The settings of the chosen kind of model; `kernel` shares the penalties of `ridge`."""
-        kind = self.model["kind"]
-        shared = self.model["ridge"] if kind == "kernel" else {}
-        return {**shared, **self.model.get(kind, {})}
+        """The settings of the chosen kind of model."""
+        return _settings_of(self.model["kind"], self.model)
+
+
+def _settings_of(kind: str, model: dict) -> dict:
+    """Of a kind; `kernel` shares the penalties of `ridge`, `stacked` holds those of its members."""
+    if kind == "stacked":
+        stacked = model["stacked"]
+        members = {member: _settings_of(member, model) for member in stacked["kinds"]}
+        return {"members": members, "block_um": stacked["block_um"]}
+    shared = model["ridge"] if kind == "kernel" else {}
+    return {**shared, **model.get(kind, {})}
 
 
 def encoders_of(features: dict) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
-from histoscribe.models import KINDS, TrainingUnits
+from histoscribe.models import KINDS, TrainingUnits, tensors_under
 from histoscribe.models.bundle import Bundle, model_of, read_bundle, write_bundle
 from histoscribe.splits import block_folds
 
@@ -43,6 +43,10 @@ SETTINGS = {
         "regression_weight": 1.0,
         "output": "gated",
     },
+}
+SETTINGS["stacked"] = {
+    "members": {kind: SETTINGS[kind] for kind in ("kernel", "neighbours")},
+    "block_um": 200,
 }
 
 
@@ -89,6 +93,34 @@ def test_same_seed_gives_the_same_model(planted, kind):
     first, second = (fit(training, SETTINGS[kind], 3, 1) for _ in range(2))
     for name, tensor in first.items():
         np.testing.assert_array_equal(tensor, second[name])
+
+
+def test_stacking_trusts_who_foretells_unseen_tissue(planted):
+    """Neighbours among 10 features, 8 of them idle, know less of new tissue than ridge."""
+    training, expression = planted
+    members = {kind: SETTINGS[kind] for kind in ("neighbours", "kernel", "mean")}
+    settings = {"members": members, "block_um": 200}
+    tensors = model_of("stacked").fit(training, settings, 0, 2)
+    neighbours, kernel, mean = tensors["weights"]
+    assert tensors["weights"].sum() == pytest.approx(1)
+    assert kernel > neighbours
+    assert mean < 1e-3
+    stacked = model_of("stacked").apply(tensors, settings, training.features).expression
+    by_hand = 0
+    for (kind, own), weight in zip(members.items(), tensors["weights"], strict=True):
+        fitted = tensors_under(tensors, f"{kind}/")
+        by_hand += weight * model_of(kind).apply(fitted, own, training.features).expression
+    np.testing.assert_allclose(stacked, by_hand, atol=1e-6)
+    half = training.xy_um[:, 0] < 500
+    again = model_of("stacked").refit(training, half, settings, tensors)
+    np.testing.assert_array_equal(again["weights"], tensors["weights"])
+    np.testing.assert_allclose(again["mean/mean"], expression[half].mean(axis=0), rtol=1e-5)
+
+
+def test_without_blocks_to_hold_out_all_kinds_weigh_the_same(planted):
+    settings = {"members": {"neighbours": {}, "mean": {}}, "block_um": 5000}
+    tensors = model_of("stacked").fit(planted[0], settings, 0, 2)
+    np.testing.assert_array_equal(tensors["weights"], [0.5, 0.5])
 
 
 def test_ridge_equals_the_closed_form(planted):

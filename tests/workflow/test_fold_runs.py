@@ -51,10 +51,11 @@ def configure(workplace, run, rows, **changes):
         "experiments": "experiments.yaml",
         "units": {"bin_um": BIN_UM},
         "features": {"tile_um": 40},
-        "model": {"ridge": {"block_um": 60}},
+        "model": {"kind": "ridge", "ridge": {"block_um": 60}},
         "training": {"block_um": 60},
         "genes": EVERYTHING,
-        "evaluation": {"n_replicates": 100, "block_um": 60},
+        "evaluation": {"n_replicates": 100, "block_um": 60, "smoothing_um": []},
+        "prediction": {"intervals": False},
         **changes,
     }
     return ["--configfile", workplace.write_config(run, **settings)]

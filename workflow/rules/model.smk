@@ -25,7 +25,7 @@ rule train_model:
     resources:
         mem_mb=16000,
         runtime=240,
-        gpu=lambda wildcards: int(experiment_of(wildcards).model["kind"] in ("prts", "multitask")),
+        gpu=lambda wildcards: int(experiment_of(wildcards).trains_network),
     params:
         validates=lambda wildcards: {
             sample: sample in fold_of(wildcards).validation

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KINDS = ("ridge", "kernel", "multitask", "prts", "neighbours", "mean")
+KINDS = ("ridge", "kernel", "multitask", "prts", "stacked", "neighbours", "mean")
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,12 @@ class Prediction:
     expression: np.ndarray
     probability: np.ndarray
     domain_percentile: np.ndarray | None = None
+
+
+def tensors_under(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors whose names begin with `prefix`, by what follows it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -23,7 +23,7 @@ from histoscribe.adapted.encoder import (
     tensors_of,
 )
 from histoscribe.errors import UserError, problem
-from histoscribe.models import KINDS, Prediction
+from histoscribe.models import KINDS, Prediction, tensors_under
 from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
 from histoscribe.uncertainty.domain import domain_percentile
@@ -113,21 +113,12 @@ def read_bundle(path: Path) -> Bundle:
     adapted = header.pop(HEADER_KEY)
     return Bundle(
         adapted={name: encoder_of(tensors, adapted[name], name) for name in adapted},
-        tensors=_part(tensors, "model."),
-        uncertainty=_part(tensors, "uncertainty."),
+        tensors=tensors_under(tensors, "model."),
+        uncertainty=tensors_under(tensors, "uncertainty."),
         feature_mean=tensors["feature_mean"],
         feature_scale=tensors["feature_scale"],
         **header,
     )
-
-
-def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The tensors whose names begin with `prefix`, by what follows it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def model_of(kind: str):
