@@ -28,9 +28,9 @@ class AdaptedSettings:
     over mean, the features `n_components` components of what is foretold of them. `n_networks`
     networks (`widths`, `depths`, `map_width`, `hidden`, `dropout`: see `ContextNetwork`) are
     trained for `steps` steps of `batch_size` patches of `patch_px`, in each of which
-    `units_per_patch` units are read. Each is blind to its share of the blocks of `block_um` and to
-    units within `buffer_um` of them. `views` (1 to 8) is the number of mirrored and turned images
-    whose results are averaged.
+    `units_per_patch` units are read; `matrix_learning_rate` is that of hidden matrices. Each is
+    blind to its share of the blocks of `block_um` and to units within `buffer_um` of them. `views`
+    (1 to 8) is the number of mirrored and turned images whose results are averaged.
     """
 
     um_per_px: float
@@ -50,6 +50,7 @@ class AdaptedSettings:
     patch_px: int = 256
     units_per_patch: int = 1200
     learning_rate: float = 0.002
+    matrix_learning_rate: float = 0.01
     weight_decay: float = 0.05
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from histoscribe import torch_setup
 from histoscribe.adapted.encoder import AdaptedSettings
-from histoscribe.adapted.network import network_of
+from histoscribe.adapted.network import ContextNetwork, network_of
 from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
 from histoscribe.errors import UserError, problem
 from histoscribe.splits import block_folds, outside_buffer
@@ -20,7 +20,7 @@ from histoscribe.splits import block_folds, outside_buffer
 LOG = logging.getLogger(__name__)
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_GRADIENT = 1.0
-MEMORY_STEPS = 100  # of the running mean of the weights
+MEMORY_STEPS = 50  # of the running mean of the weights
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,7 @@ def train_network(
         .to(device, memory_format=torch.channels_last)
         .train()
     )
-    optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=WARM_UP
-    )
+    optimisers, schedules = _optimisers(network, settings)
     mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
     batches = _batches(sections, learns, settings, rng)
     moment, losses = torch.zeros(settings.hidden, settings.hidden), []
@@ -108,11 +103,11 @@ def train_network(
             foretold = network.decoder(hidden)
         error = ((foretold.float() - expression) ** 2).mean(dim=2)
         loss = (error * counted).sum() / counted.sum().clamp(min=1)
-        optimiser.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
-        optimiser.step()
-        schedule.step()
+        for stepped in (*optimisers, *schedules):
+            stepped.step()
         share = 1 / min(step + 1, MEMORY_STEPS)
         with torch.no_grad():
             for name, value in network.state_dict().items():
@@ -127,6 +122,35 @@ def train_network(
         raise ArithmeticError("the loss was not finite; lower the encoder's learning_rate")
     weights = {name: value.cpu().numpy() for name, value in mean.items()}
     return TrainedNetwork(weights, moment.numpy())
+
+
+def _optimisers(
+    network: ContextNetwork, settings: AdaptedSettings
+) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+    """Muon (Jordan et al., 2024) for hidden matrices, which saves steps; AdamW for the rest."""
+    hidden = [
+        weight
+        for name, weight in network.named_parameters()
+        if weight.ndim == 2 and not name.startswith("decoder")
+    ]
+    known = {id(weight) for weight in hidden}
+    rest = [weight for weight in network.parameters() if id(weight) not in known]
+    decay = settings.weight_decay
+    optimisers = [
+        torch.optim.Muon(hidden, settings.matrix_learning_rate, weight_decay=decay),
+        torch.optim.AdamW(rest, settings.learning_rate, weight_decay=decay),
+    ]
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            optimiser.param_groups[0]["lr"],
+            total_steps=settings.steps,
+            pct_start=WARM_UP,
+            cycle_momentum=False,
+        )
+        for optimiser in optimisers
+    ]
+    return optimisers, schedules
 
 
 def _batches(
