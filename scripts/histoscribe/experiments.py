@@ -6,6 +6,8 @@ Light on purpose: the Snakefile imports it.
 from copy import deepcopy
 from dataclasses import dataclass
 
+from histoscribe.errors import UserError, problem
+
 # Baselines are experiments too, so that they pass through the same rules as every model. A model
 # is worth its name where it beats them all.
 BASELINE = "training-mean"
@@ -35,6 +37,8 @@ BASELINES = {
 }
 # The one experiment of a run that applies a trained bundle instead of training.
 PRETRAINED = "pretrained"
+# Kinds of model that have settings to search (see tuning.py).
+TUNABLE = ("kernel", "multitask", "prts")
 # The gene set of the config itself; other sets bear the name of their first experiment.
 DEFAULT_GENE_SET = "default"
 
@@ -142,3 +146,23 @@ def resolve_experiments(config: dict, overrides: dict[str, dict | None]) -> dict
             DEFAULT_GENE_SET,
         )
     return experiments
+
+
+def tunable(experiments: dict[str, Experiment]) -> list[str]:
+    """Names of the experiments whose settings can be searched. Raises UserError for none."""
+    own = {
+        name: experiment.model["kind"]
+        for name, experiment in experiments.items()
+        if name not in (*BASELINES, PRETRAINED)
+    }
+    names = [name for name, kind in own.items() if kind in TUNABLE]
+    if not names:
+        raise UserError(
+            problem(
+                "experiments to tune",
+                ", ".join(f"{name} ({kind})" for name, kind in own.items()) or "none",
+                f"one with a model.kind of {', '.join(TUNABLE)}",
+                "Other kinds have no settings to search.",
+            )
+        )
+    return names

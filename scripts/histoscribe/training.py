@@ -1,6 +1,7 @@
 """Training: units of the training sections, a scaler fitted on them, and the chosen model."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -20,7 +21,8 @@ from histoscribe.models.bundle import (
     require_same_encoders,
     standardise,
 )
-from histoscribe.splits import block_folds, outside_buffer
+from histoscribe.splits import TRAIN, block_folds, outside_buffer, units_in_role
+from histoscribe.storage import read_h5ad
 from histoscribe.uncertainty.calibration import CalibrationSettings, calibrate
 
 
@@ -56,25 +58,58 @@ class SectionData:
         return {name: encoder_identity(described) for name, described in self.features.items()}
 
 
-def train(
+@dataclass(frozen=True)
+class Prepared:
+    """Units to learn from, and how they came about.
+
+    `fitted_on` (n_units,) bool says which units of all sections these are; `feature_mean` and
+    `feature_scale` (n_features,) are what features were standardised by.
+    """
+
+    training: TrainingUnits
+    fitted_on: np.ndarray
+    feature_mean: np.ndarray
+    feature_scale: np.ndarray
+
+
+def read_sections(
+    units: list[Path],
+    features: list[Path],
+    encoders: list[str],
+    validates: dict[str, bool],
+    blocks: dict | None,
+) -> list[SectionData]:
+    """Read the sections that a fold learns from, named and in the order of `validates`.
+
+    `features` are the files of the first section by each encoder, then of the next. Of sections
+    that train, only units that the fold's `blocks` (of a BlockSplit, or None) let train are kept.
+    """
+    by_section = iter(features)
+    return [
+        SectionData(
+            name,
+            units_in_role(read_h5ad(file), None if is_validation else blocks, TRAIN),
+            {encoder: read_h5ad(next(by_section)) for encoder in encoders},
+            is_validation,
+        )
+        for (name, is_validation), file in zip(validates.items(), units, strict=True)
+    ]
+
+
+def prepare(
     sections: list[SectionData],
     genes: list[str],
     kind: str,
-    model_settings: dict,
     settings: TrainingSettings,
     seed: int,
-    threads: int,
-    adapted: dict[str, AdaptedEncoder],
-) -> Bundle:
-    """Fit one model on the training sections.
+) -> Prepared:
+    """What a model of the kind learns from.
 
-    Sections that validate serve early stopping only. The `adapted` encoders that gave features, by
-    name, become part of the model. Raises UserError when sections come from different encoders or
-    nothing is left to train on.
+    Sections that validate serve early stopping only. Raises UserError when sections come from
+    different encoders or nothing is left to train on.
     """
-    encoders = sections[0].encoders
     for section in sections[1:]:
-        require_same_encoders(section.encoders, encoders, f"features of {section.name}")
+        require_same_encoders(section.encoders, sections[0].encoders, f"features of {section.name}")
     features = np.vstack(
         [
             _features_of(s, settings.features, np.random.default_rng([seed, i]))
@@ -107,6 +142,26 @@ def train(
         usable=usable[fitted_on],
         tile_um=settings.tile_um,
     )
+    return Prepared(training, fitted_on, mean, scale)
+
+
+def train(
+    sections: list[SectionData],
+    genes: list[str],
+    kind: str,
+    model_settings: dict,
+    settings: TrainingSettings,
+    seed: int,
+    threads: int,
+    adapted: dict[str, AdaptedEncoder],
+) -> Bundle:
+    """Fit one model on the training sections.
+
+    The `adapted` encoders that gave features, by name, become part of the model. Raises UserError
+    as `prepare` does.
+    """
+    prepared = prepare(sections, genes, kind, settings, seed)
+    training, fitted_on = prepared.training, prepared.fitted_on
     tensors = model_of(kind).fit(training, model_settings, seed, threads)
     uncertainty = calibrate(
         training,
@@ -123,16 +178,16 @@ def train(
         settings=model_settings,
         tensors=tensors,
         genes=genes,
-        encoders=encoders,
+        encoders=sections[0].encoders,
         adapted=adapted,
         use=settings.features.use,
         columns=settings.features.columns,
-        feature_mean=mean,
-        feature_scale=scale,
+        feature_mean=prepared.feature_mean,
+        feature_scale=prepared.feature_scale,
         target_sum=settings.target_sum,
         provenance={
             "sections": {s.name: "validation" if s.validates else "train" for s in sections},
-            "n_units_training": int(trains.sum()),
+            "n_units_training": sum(s.units.n_obs for s in sections if not s.validates),
             "seed": seed,
         },
         uncertainty=uncertainty,

@@ -6,6 +6,7 @@ import shutil
 import anndata as ad
 import pandas as pd
 import pytest
+import yaml
 from section_files import tissue_image, write_tiff, write_visium_hd
 
 from histoscribe.models.bundle import read_bundle
@@ -94,6 +95,35 @@ def test_blocks_of_one_section_take_turns(workplace):
     counts = dict(re.findall(r"^(\w+) +(\d+)$", words, flags=re.MULTILINE))
     for rule in ("select_genes", "check_leakage", "train_model", "predict_expression"):
         assert counts[rule] == "2"
+
+
+def test_tuning_learns_from_training_units_and_goes_on(workplace):
+    """In the folds of the run above, whose sections, features and genes it shares."""
+    keep_baselines(workplace, "training-mean", "random-weights")
+    few_steps = {
+        "kind": "multitask",
+        "multitask": {"hidden": [16], "batch_size": 8, "max_epochs": 1},
+    }
+    experiments = {"full": {}, "deep": {"model": few_steps}}
+    (workplace.folder / "experiments.yaml").write_text(yaml.safe_dump(experiments))
+    folds = {"scheme": "blocks", "n_folds": 2, "block_um": 100}
+    results = workplace.folder / "results/blocks"
+    best = "results/blocks/deep/blocks-1/tuning/best.yaml"
+    tables = []
+    for n_trials in (1, 2):
+        changes = {"folds": folds, "tuning": {"n_trials": n_trials}}
+        workplace.run(best, *configure(workplace, "blocks", [("a", "d1", "train")], **changes))
+        tables.append(pd.read_csv(results / "deep/blocks-1/tuning/trials.tsv", sep="\t"))
+        log = (results / "logs/tune_model/deep.blocks-1.log").read_text()
+        chosen_on = pd.read_csv(results / "genes/default/blocks-1/chosen_on.tsv", sep="\t")
+        assert f"{chosen_on['n_units'].item()} training units in" in log
+    (workplace.folder / "experiments.yaml").write_text("full: {}\n")
+    trials, more = tables
+    assert trials["hidden"].tolist() == ["[16]"]
+    pd.testing.assert_frame_equal(more[:1], trials)
+    assert len(more) == 2
+    override = yaml.safe_load((workplace.folder / best).read_text())
+    assert str(override["model"]["multitask"]["hidden"]) in set(more["hidden"])
 
 
 def test_sections_take_turns(workplace):

@@ -15,7 +15,18 @@ def test_demo_plans(workplace):
     jobs = jobs_of(workplace.run("-n", "--configfile", "config/demo/config.yaml"))
     assert jobs["simulate_section"] == jobs["segment_nuclei"] == jobs["stitch_nuclei"] == 3
     assert jobs["train_model"] == 3 + len(BASELINES)
-    assert "import_nuclei" not in jobs
+    assert "import_nuclei" not in jobs and "tune_model" not in jobs
+
+
+def test_demo_plans_to_tune_its_experiments(workplace):
+    arguments = ["-n", "tune", "--configfile", "config/demo/config.yaml"]
+    jobs = jobs_of(workplace.run(*arguments))
+    assert jobs["tune_model"] == 3
+    assert "train_model" not in jobs and "predict_expression" not in jobs
+    path = workplace.folder / "line.yaml"
+    path.write_text("line: {model: {kind: ridge}}\n")
+    words = workplace.fail(*arguments, "--config", f"experiments={path.name}")
+    assert "experiments to tune: found line (ridge); expected one with a model.kind of" in words
 
 
 def test_prts_mouse_brain_plans(workplace):

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
-from histoscribe.experiments import BASELINES
+from histoscribe.experiments import BASELINES, tunable
 from histoscribe.folds import resolve_folds, widest_um
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest

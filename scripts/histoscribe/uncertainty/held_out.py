@@ -72,14 +72,14 @@ def held_out_predictions(
         fitted = refit(training, learn, settings, tensors) if refit else tensors
         rows.append(np.flatnonzero(held))
         fits.append(np.full(len(rows[-1]), k))
-        expression.append(_apply(kind, fitted, settings, training.features, rows[-1]))
+        expression.append(predict_rows(kind, fitted, settings, training.features, rows[-1]))
         mean.append(training.expression[learn].mean(axis=0, dtype=np.float64))
     if not rows:
         return None
     return HeldOut(*(np.concatenate(part) for part in (rows, fits, expression)), np.stack(mean))
 
 
-def _apply(
+def predict_rows(
     kind: str,
     tensors: dict[str, np.ndarray],
     settings: dict,
