@@ -14,7 +14,7 @@ QUICK = {
     "features": {"encoder": "morphology"},
     "evaluation": {"n_replicates": 100, "smoothing_um": []},
     "prediction": {"intervals": False},
-    "model": {"multitask": {"n_members": 1}},
+    "model": {"multitask": {"n_members": 1, "max_steps": 300}},
 }
 
 

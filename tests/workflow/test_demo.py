@@ -19,7 +19,7 @@ from section_files import write_tiff
 from histoscribe.alignment import verdict_of
 from histoscribe.evaluation.scores import pearson
 from histoscribe.evaluation.summary import SUMMARY_COLUMNS
-from histoscribe.experiments import BASELINES
+from histoscribe.experiments import BASELINE, BASELINES
 from histoscribe.expression import targets
 from histoscribe.models.bundle import read_bundle
 from histoscribe.provenance import recall
@@ -253,6 +253,7 @@ def test_killed_midway_it_completes(workplace):
         training={"block_um": 80},
     )
     (workplace.folder / "experiments.yaml").write_text("full: {}\n")
+    workplace.keep_baselines(BASELINE)
     lines = [
         "\t".join(["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"])
     ]

@@ -32,15 +32,6 @@ def workplace(new_workplace):
     return workplace
 
 
-def keep_baselines(workplace, *names):
-    """Every job costs seconds; that all baselines run is tested on the demo."""
-    path = workplace.folder / "scripts/histoscribe/experiments.py"
-    text = path.read_text().split("# Only some")[0]
-    path.write_text(
-        f"{text}# Only some\nBASELINES = {{name: BASELINES[name] for name in {names}}}\n"
-    )
-
-
 def configure(workplace, run, rows, **changes):
     """A config for the rows (sample, donor, split); the arguments of snakemake."""
     lines = ["sample\tdonor\tplatform\tpath\timage\tum_per_px\tunit\tsplit"]
@@ -63,7 +54,7 @@ def configure(workplace, run, rows, **changes):
 
 
 def test_blocks_of_one_section_take_turns(workplace):
-    keep_baselines(workplace, "training-mean", "random-weights")
+    workplace.keep_baselines("training-mean", "random-weights")
     folds = {"scheme": "blocks", "n_folds": 2, "block_um": 100}
     arguments = configure(workplace, "blocks", [("a", "d1", "train")], folds=folds)
     workplace.run(*arguments)
@@ -99,7 +90,7 @@ def test_blocks_of_one_section_take_turns(workplace):
 
 def test_tuning_learns_from_training_units_and_goes_on(workplace):
     """In the folds of the run above, whose sections, features and genes it shares."""
-    keep_baselines(workplace, "training-mean", "random-weights")
+    workplace.keep_baselines("training-mean", "random-weights")
     few_steps = {
         "kind": "multitask",
         "multitask": {"hidden": [16], "batch_size": 8, "max_epochs": 1},
@@ -127,7 +118,7 @@ def test_tuning_learns_from_training_units_and_goes_on(workplace):
 
 
 def test_sections_take_turns(workplace):
-    keep_baselines(workplace, "training-mean")
+    workplace.keep_baselines("training-mean")
     rows = [("a", "d1", "train"), ("b", "d2", "train")]
     arguments = configure(workplace, "sections", rows, folds={"scheme": "section"})
     workplace.run(*arguments)

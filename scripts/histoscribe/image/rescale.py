@@ -49,15 +49,13 @@ def resample_region(
     x1 = min(int(np.ceil(right * scale)) + margin, slide.width_px)
     y1 = min(int(np.ceil(bottom * scale)) + margin, slide.height_px)
     region = slide.read_region(x0, y0, x1 - x0, y1 - y0)
-    box = (
-        left * scale - x0,
-        top * scale - y0,
-        min(right * scale, slide.width_px) - x0,
-        min(bottom * scale, slide.height_px) - y0,
-    )
-    size = right - left, bottom - top
-    result[top - y_px : bottom - y_px, left - x_px : right - x_px] = Image.fromarray(region).resize(
-        size, Image.Resampling.BICUBIC, box
+    # Across, then down: left alone, Pillow takes the axis first that saves more, and the rounding
+    # between the two would depend on the rectangle.
+    across = left * scale - x0, 0, min(right * scale, slide.width_px) - x0, y1 - y0
+    down = 0, top * scale - y0, right - left, min(bottom * scale, slide.height_px) - y0
+    wide = Image.fromarray(region).resize((right - left, y1 - y0), Image.Resampling.BICUBIC, across)
+    result[top - y_px : bottom - y_px, left - x_px : right - x_px] = wide.resize(
+        (right - left, bottom - top), Image.Resampling.BICUBIC, down
     )
     return result
 
