@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from skimage import data
+from skimage.transform import resize
 
 from histoscribe.adapted.describe import describe_units
 from histoscribe.adapted.encoder import (
@@ -20,9 +22,18 @@ from histoscribe.adapted.encoder import (
 )
 from histoscribe.adapted.fitting import SectionToLearn, adapt
 from histoscribe.adapted.genes import choose_genes, leading_directions
-from histoscribe.adapted.network import CELL_PX, network_of
+from histoscribe.adapted.network import (
+    ARCHITECTURE,
+    ContextNetwork,
+    _finer,
+    network_of,
+    shift_px,
+    timm,
+)
 from histoscribe.adapted.patches import StainedImage, mirrored
 from histoscribe.adapted.places import reading_points
+from histoscribe.adapted.pretrained import imagenet_weights
+from histoscribe.adapted.reach import STRIDES_PX
 from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
 from histoscribe.errors import UserError
 from histoscribe.image import Slide
@@ -38,8 +49,6 @@ SMALL = AdaptedSettings(
     buffer_um=8.0,
     n_genes=20,
     n_components=3,
-    widths=(8, 12, 16),
-    depths=(1, 1, 1),
     map_width=16,
     hidden=16,
     dropout=0.0,
@@ -162,7 +171,7 @@ def test_the_result_does_not_depend_on_blocks(adapted, monkeypatch, block_px):
 def test_pixels_beyond_the_reach_change_nothing():
     torch.manual_seed(0)
     network = network_of(SMALL).eval()
-    size, middle = 256, 128.0
+    size, middle = 768, 384.0
     image = torch.rand(1, 3, size, size)
     place = torch.full((1, 1, 1, 2), middle)
     with torch.inference_mode():
@@ -177,14 +186,58 @@ def test_pixels_beyond_the_reach_change_nothing():
         assert not torch.allclose(network(changed, place), before, atol=1e-4)
 
 
-def test_places_are_read_at_the_middle_of_the_pixels_they_name():
-    """A map whose value is its own x reads back the x of a place, to the pixel."""
-    network = network_of(SMALL)
-    columns = (torch.arange(16) + 0.5) * CELL_PX
-    x_map = columns.expand(1, 1, 16, 16)
+def test_places_are_read_where_cells_see_them():
+    """Maps whose values are the middles of what cells see read back the x of a place."""
+    maps = []
+    for stride in STRIDES_PX[:2]:
+        middle = (torch.arange(64 // stride) + 0.5) * stride + shift_px(stride)
+        maps.append(middle.expand(1, 1, len(middle), -1))
     places = torch.tensor([[[[10.0, 30.0]], [[33.5, 6.0]], [[50.0, 50.0]]]])
-    read = network.read(x_map, places)[0, :, 0]
-    np.testing.assert_allclose(read, places[0, :, 0, 0], atol=1e-4)
+    read = ContextNetwork.read(maps, places)[0]
+    np.testing.assert_allclose(read[:, 0], places[0, :, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(read[:, 1], places[0, :, 0, 0], atol=1e-4)
+
+
+def test_levels_see_around_the_middles_that_are_assumed():
+    """The pixels that change a cell lie evenly around its middle, at every level."""
+    backbone = network_of(SMALL).double().backbone
+    for layer in list(backbone.modules()):
+        for name, child in layer.named_children():
+            if isinstance(child, torch.nn.ReLU6):
+                setattr(layer, name, torch.nn.Identity())
+    image = torch.zeros(1, 3, 512, 512, dtype=torch.float64, requires_grad=True)
+    for level, stride in zip(backbone(image), STRIDES_PX, strict=True):
+        cell = 256 // stride
+        (change,) = torch.autograd.grad(level[0, :, cell, cell].sum(), image, retain_graph=True)
+        seen = torch.nonzero(change[0].abs().sum(dim=0).sum(dim=0))
+        middle_px = (float(seen.min()) + float(seen.max()) + 1) / 2
+        assert middle_px == (cell + 0.5) * stride + shift_px(stride)
+
+
+def test_a_coarse_level_is_brought_to_the_place_of_the_finer_one():
+    x = (torch.arange(8.0) + 0.5) * 16 + shift_px(16)
+    finer = _finer(x.expand(1, 1, 8, 8))[0, 0, 0]
+    expected = (torch.arange(16.0) + 0.5) * 8 + shift_px(8)
+    np.testing.assert_allclose(finer[1:], expected[1:])
+
+
+def test_imagenet_weights_know_a_cup_of_coffee():
+    pixels = resize(data.coffee()[:, 100:500], (224, 224), anti_aliasing=True)
+    network = timm.create_model(ARCHITECTURE, pretrained=False).eval()
+    network.load_state_dict(imagenet_weights())
+    image = torch.from_numpy(2 * pixels - 1).float().permute(2, 0, 1)
+    with torch.inference_mode():
+        likely = network(image[None]).softmax(dim=1)[0]
+    assert int(likely.argmax()) == 967  # espresso
+
+
+def test_missing_or_changed_imagenet_weights_are_reported(monkeypatch):
+    monkeypatch.setattr("histoscribe.adapted.pretrained.SHA256", "0" * 64)
+    with pytest.raises(UserError, match="sha256"):
+        network_of(SMALL, backbone=imagenet_weights())
+    monkeypatch.setattr("histoscribe.adapted.pretrained.PACKAGE", "no_such_package")
+    with pytest.raises(UserError, match="start: random"):
+        imagenet_weights()
 
 
 def test_mirrored_places_follow_their_pixels():

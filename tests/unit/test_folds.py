@@ -94,7 +94,7 @@ def test_the_buffer_is_as_wide_as_any_encoder_in_use_sees(defaults):
     config["features"]["encoders"]["nuclei"] = {"kind": "nuclei", "radius_um": 200}
     assert widest_um(config, ["morphology", "nuclei"]) == 400
     reach = reach_um(1, 0.5)
-    assert widest_um(config, ["adapted", "nuclei"]) == 64 + reach > 400
+    assert widest_um(config, ["adapted", "morphology"]) == 64 + reach > 128
     overrides = {"full": {}, "own": {"features": {"encoder": ["adapted", "morphology"]}}}
     folds = folds_of(config, overrides=overrides, folds={"scheme": "blocks"})
     assert folds["blocks-1"].blocks.buffer_um == 64 + reach

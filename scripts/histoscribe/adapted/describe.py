@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from histoscribe import torch_setup
 from histoscribe.adapted.encoder import AdaptedEncoder, blind_network
-from histoscribe.adapted.network import CELL_PX, ContextNetwork, network_of
+from histoscribe.adapted.network import ContextNetwork, network_of
 from histoscribe.adapted.patches import StainedImage, mirrored
+from histoscribe.adapted.reach import CELL_PX
 from histoscribe.features import UnitFeatures
 from histoscribe.image import Slide
 from histoscribe.neighbourhood import within

@@ -12,11 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from histoscribe.adapted.reach import DEPTHS
 from histoscribe.errors import UserError, problem
 from histoscribe.storage import written_whole
 
-FORMAT = "histoscribe-adapted-1"
+FORMAT = "histoscribe-adapted-2"
 HEADER_KEY = "adapted"  # of what a file says beside its tensors
 
 
@@ -26,31 +25,33 @@ class AdaptedSettings:
 
     The image is seen at about `um_per_px`. The targets are the `n_genes` genes of largest variance
     over mean, the features `n_components` components of what is foretold of them. `n_networks`
-    networks (`widths`, `depths`, `map_width`, `hidden`, `dropout`: see `ContextNetwork`) are
-    trained for `steps` steps of `batch_size` patches of `patch_px`, in each of which
-    `units_per_patch` units are read; `matrix_learning_rate` is that of hidden matrices. Each is
-    blind to its share of the blocks of `block_um` and to units within `buffer_um` of them. `views`
-    (1 to 8) is the number of mirrored and turned images whose results are averaged.
+    networks (`map_width`, `hidden`, `dropout`: see `ContextNetwork`), whose backbones start from
+    weights learnt on ImageNet or at random (`start`: imagenet, random), are trained for `steps`
+    steps of `batch_size` patches of `patch_px`, in each of which `units_per_patch` units are read;
+    `backbone_learning_rate` and `matrix_learning_rate` are those of the backbone and of other
+    hidden matrices. Each is blind to its share of the blocks of `block_um` and to units within
+    `buffer_um` of them. `views` (1 to 8) is the number of mirrored and turned images whose results
+    are averaged.
     """
 
     um_per_px: float
     steps: int
+    start: str = "imagenet"
     n_networks: int = 3
     views: int = 4
     block_um: float = 640.0
     buffer_um: float = 64.0
     n_genes: int = 500
     n_components: int = 64
-    widths: tuple[int, ...] = (32, 64, 96, 128, 160)
-    depths: tuple[int, ...] = DEPTHS
     map_width: int = 96
     hidden: int = 256
     dropout: float = 0.2
     batch_size: int = 4
     patch_px: int = 256
     units_per_patch: int = 1200
-    learning_rate: float = 0.002
-    matrix_learning_rate: float = 0.01
+    learning_rate: float = 0.001
+    backbone_learning_rate: float = 0.001
+    matrix_learning_rate: float = 0.02
     weight_decay: float = 0.05
 
 

@@ -9,7 +9,7 @@ import torch
 
 from histoscribe.adapted.encoder import AdaptedEncoder, AdaptedSettings, blocks_of
 from histoscribe.adapted.genes import choose_genes, leading_directions
-from histoscribe.adapted.network import network_of
+from histoscribe.adapted.network import network_of, starting_weights
 from histoscribe.adapted.patches import StainedImage
 from histoscribe.adapted.places import reading_points
 from histoscribe.adapted.training import (
@@ -97,4 +97,5 @@ def with_common_features(
 
 
 def _untrained(settings: AdaptedSettings) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in network_of(settings).state_dict().items()}
+    network = network_of(settings, backbone=starting_weights(settings))
+    return {name: value.numpy() for name, value in network.state_dict().items()}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from histoscribe.adapted.network import CELL_PX
+from histoscribe.adapted.reach import CELL_PX
 
 MAX_POINTS_ACROSS = 8
 

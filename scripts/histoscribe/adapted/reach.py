@@ -1,24 +1,36 @@
 """How far the network of the adapted encoder sees. Light: the Snakefile imports it."""
 
-from collections.abc import Sequence
-
 KERNEL_PX = 5
-STEM_STRIDE = 2
-DEPTHS = (1, 2, 2, 2, 2)  # blocks of each level, finest first
+# Of EfficientNet-lite0: kernel and stride of the stem; kernel, stride and blocks of each stage.
+STEM = (3, 2)
+STAGES = ((3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3))
+N_STAGES = len(STAGES)
+STRIDES_PX = (2, 4, 8, 16)  # of the levels that are read
+CELL_PX = STRIDES_PX[1]  # of the map that they are brought to
 
 
-def reach_px(depths: Sequence[int]) -> int:
+def reach_px() -> int:
     """How far from a place, in px, the farthest pixel lies that can change what is read there."""
     radius = KERNEL_PX // 2
-    reach = STEM_STRIDE
-    for level, depth in enumerate(depths):
-        stride = STEM_STRIDE * 2**level
-        blocks = depth + (1 if level > 0 else 0)  # on the way down and on the way back
-        reach += stride * (radius * blocks + 1)  # and one for joining two levels
-    return reach
+    first, last = -1, 1  # cells read at a place in the first one
+    for _ in STRIDES_PX[2:]:  # of the map; each level seen through its block, then the coarser one
+        first, last = (first - radius - 1) // 2, (last + radius) // 2
+    first, last = first - radius, last + radius
+    for kernel, stride in _convolutions():
+        before = (kernel - stride) // 2  # cells left of it that one sees, as TensorFlow pads
+        first, last = first * stride - before, last * stride - before + kernel - 1
+    return max(CELL_PX - first, last + 1)
 
 
-def reach_um(um_per_px: float, image_um_per_px: float, depths: Sequence[int] = DEPTHS) -> float:
+def reach_um(um_per_px: float, image_um_per_px: float) -> float:
     """The same in um, of a network that sees an image at about `um_per_px`."""
     factor = max(1, round(um_per_px / image_um_per_px))
-    return reach_px(depths) * factor * image_um_per_px
+    return reach_px() * factor * image_um_per_px
+
+
+def _convolutions() -> list[tuple[int, int]]:
+    """Kernel and stride of the backbone's wide convolutions, the last one first."""
+    wide = [STEM]
+    for kernel, stride, n_blocks in STAGES:
+        wide += [(kernel, stride)] + [(kernel, 1)] * (n_blocks - 1)
+    return wide[::-1]

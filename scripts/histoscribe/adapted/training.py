@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from histoscribe import torch_setup
 from histoscribe.adapted.encoder import AdaptedSettings
-from histoscribe.adapted.network import ContextNetwork, network_of
+from histoscribe.adapted.network import ContextNetwork, network_of, starting_weights
 from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
 from histoscribe.errors import UserError, problem
 from histoscribe.splits import block_folds, outside_buffer
@@ -87,7 +87,7 @@ def train_network(
             )
         )
     network = (
-        network_of(settings, sections[0].expression.shape[1])
+        network_of(settings, sections[0].expression.shape[1], starting_weights(settings))
         .to(device, memory_format=torch.channels_last)
         .train()
     )
@@ -128,22 +128,27 @@ def _optimisers(
     network: ContextNetwork, settings: AdaptedSettings
 ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
     """Muon (Jordan et al., 2024) for hidden matrices, which saves steps; AdamW for the rest."""
-    hidden = [
-        weight
-        for name, weight in network.named_parameters()
-        if weight.ndim == 2 and not name.startswith("decoder")
+    hidden, backbone, rest = [], [], []
+    for name, weight in network.named_parameters():
+        if name.startswith("backbone"):
+            backbone.append(weight)
+        elif weight.ndim == 2 and not name.startswith("decoder"):
+            hidden.append(weight)
+        else:
+            rest.append(weight)
+    adam = [
+        {"params": backbone, "lr": settings.backbone_learning_rate},
+        {"params": rest, "lr": settings.learning_rate},
     ]
-    known = {id(weight) for weight in hidden}
-    rest = [weight for weight in network.parameters() if id(weight) not in known]
     decay = settings.weight_decay
     optimisers = [
         torch.optim.Muon(hidden, settings.matrix_learning_rate, weight_decay=decay),
-        torch.optim.AdamW(rest, settings.learning_rate, weight_decay=decay),
+        torch.optim.AdamW(adam, weight_decay=decay),
     ]
     schedules = [
         torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
-            optimiser.param_groups[0]["lr"],
+            [group["lr"] for group in optimiser.param_groups],
             total_steps=settings.steps,
             pct_start=WARM_UP,
             cycle_momentum=False,

@@ -21,6 +21,7 @@ from histoscribe.models import Prediction, TrainingUnits
 
 LOG = logging.getLogger(__name__)
 UNITS_AT_ONCE = 8192
+CACHED_VALUES = 1 << 19
 MIN_STEPS = 200
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MIN_RATE = 1e-4  # of the common total; keeps logarithms finite
@@ -171,23 +172,42 @@ def _negative_binomial(
 def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) -> Prediction:
     """log1p of the mean rate of the members, and the probability of a count at the usual total."""
     device = torch_setup.device()
-    members: dict[str, dict[str, torch.Tensor]] = {}
+    states: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         _, number, name = key.split(".", 2)
-        members.setdefault(number, {})[name] = torch.from_numpy(np.ascontiguousarray(value))
-    rate = probability = 0
-    x = torch.from_numpy(features).to(device)
-    for state in members.values():
+        states.setdefault(number, {})[name] = torch.from_numpy(np.ascontiguousarray(value))
+    members = []
+    for state in states.values():
         network = _network(features.shape[1], len(state["genes.bias"]), settings)
         network.load_state_dict(state)
-        network.to(device).eval()
+        members.append(network.to(device).eval())
+    n_genes = len(members[0].genes.bias)
+    expression, probability = np.empty((2, len(features), n_genes), dtype=np.float32)
+    # Few units at once and in place: the passes over all genes then stay in the cache.
+    at_once = max(CACHED_VALUES // n_genes, 1) if device.type == "cpu" else UNITS_AT_ONCE
+    for start in range(0, len(features), at_once):
+        part = slice(start, start + at_once)
         with torch.inference_mode():
-            own = network(x).clamp(np.log(MIN_RATE), MAX_LOG_RATE).exp()
-            if settings["likelihood"] == "poisson":
-                none = torch.exp(-own)
-            else:
-                dispersion = network.log_dispersion.exp()
-                none = torch.exp(-torch.log1p(dispersion * own) / dispersion)
-        rate = rate + own.cpu().numpy() / len(members)
-        probability = probability + (1 - none).cpu().numpy() / len(members)
-    return Prediction(np.log1p(rate), probability)
+            rate, detected = _mean_of(
+                members, torch.from_numpy(features[part]).to(device), settings
+            )
+            expression[part] = rate.log1p_().cpu().numpy()
+            probability[part] = detected.cpu().numpy()
+    return Prediction(expression, probability)
+
+
+def _mean_of(
+    members: list[MultitaskNetwork], features: torch.Tensor, settings: dict
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean rate and mean probability of a count, both (n_units, n_genes)."""
+    rate = probability = None
+    for network in members:
+        own = network(features).clamp_(np.log(MIN_RATE), MAX_LOG_RATE).exp_()
+        rate = own.clone() if rate is None else rate.add_(own)
+        if settings["likelihood"] == "poisson":
+            detected = own.neg_().expm1_().neg_()
+        else:
+            dispersion = network.log_dispersion.exp()
+            detected = own.mul_(dispersion).log1p_().div_(-dispersion).expm1_().neg_()
+        probability = detected if probability is None else probability.add_(detected)
+    return rate.div_(len(members)), probability.div_(len(members))

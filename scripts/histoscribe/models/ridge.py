@@ -86,9 +86,9 @@ def refit_on(
     moments = _moments(training, chosen, transform)
     mean, intercept = moments.feature_mean, moments.outcome_mean
     gram, cross = moments.about(mean, intercept)
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = _directions(gram, moments.n)
     rotated = vectors.T @ cross
-    weights = vectors @ (rotated / (np.maximum(values, 0)[:, None] + alpha))
+    weights = vectors @ (rotated / (values[:, None] + alpha))
     return {
         "weights": weights.astype(np.float32),
         "intercept": (intercept - mean @ weights).astype(np.float32),
@@ -149,19 +149,25 @@ def _moments(training: TrainingUnits, chosen: np.ndarray, transform: Transform) 
     return Moments(len(rows), x_sum, y_sum, xx, xy, yy)
 
 
+def _directions(gram: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors; of `n_units` units, no more than these can tell apart."""
+    values, vectors = np.linalg.eigh(gram)
+    return np.maximum(values[-n_units:], 0), vectors[:, -n_units:]
+
+
 def _held_out_error(fitted: Moments, held: Moments, alphas: np.ndarray) -> np.ndarray:
     """Sum of squared errors on held-out units, (n_alphas, n_outcomes), from moments alone."""
     mean, intercept = fitted.feature_mean, fitted.outcome_mean
     gram, cross = fitted.about(mean, intercept)
     held_gram, held_cross = held.about(mean, intercept)
     total = held.yy - 2 * intercept * held.y + held.n * intercept**2
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = _directions(gram, fitted.n)
     rotated = vectors.T @ cross
     held_gram = vectors.T @ held_gram @ vectors
     held_cross = vectors.T @ held_cross
     error = np.empty((len(alphas), cross.shape[1]))
     for i, alpha in enumerate(alphas):
-        weights = rotated / (np.maximum(values, 0) + alpha)[:, None]
+        weights = rotated / (values + alpha)[:, None]
         error[i] = total - 2 * (weights * held_cross).sum(axis=0)
         error[i] += (weights * (held_gram @ weights)).sum(axis=0)
     return error
