@@ -13,8 +13,9 @@ demo: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --nolock --quiet rules host
 	@.venv/bin/python scripts/histoscribe/farewell.py results/demo
 
+# Files of tests take turns on two workers, whose threads give way to each other's.
 test: $(INSTALLED)
-	.venv/bin/python -m pytest
+	OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2 --dist loadfile
 
 benchmark: $(INSTALLED)
 	.venv/bin/python -m pytest tests/benchmarks -s

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 INTERVAL = (0.025, 0.975)
 MIN_BLOCKS = 4  # fewer say nothing of how much places differ
@@ -101,10 +101,10 @@ def interval(values: np.ndarray, estimate: np.ndarray | float) -> np.ndarray:
     ordered = np.sort(values, axis=0)
     n = len(ordered)
     below = (values < estimate).mean(axis=0) + 0.5 * (values == estimate).mean(axis=0)
-    bias = norm.ppf(np.clip(below, 0.5 / n, 1 - 0.5 / n))
+    bias = ndtri(np.clip(below, 0.5 / n, 1 - 0.5 / n))
     ends = []
     for probability in INTERVAL:
-        at = norm.cdf(2 * bias + norm.ppf(probability)) * (n - 1)
+        at = ndtr(2 * bias + ndtri(probability)) * (n - 1)
         low = np.floor(at).astype(np.int64)
         high = np.minimum(low + 1, n - 1)
         lower, upper = (np.take_along_axis(ordered, i[None], axis=0)[0] for i in (low, high))

@@ -12,7 +12,6 @@ rule tune_model:
         unpack(learning_files),
         leakage=ancient("<results>/folds/{fold}/leakage.tsv"),  # only lets pass
         genes=genes_file,
-        adapted=adapted_files,
     output:
         trials="<results>/{experiment}/{fold}/tuning/trials.tsv",
         best="<results>/{experiment}/{fold}/tuning/best.yaml",
