@@ -17,6 +17,7 @@ from histoscribe.adapted.encoder import (
     AdaptedSettings,
     blind_network,
     blocks_of,
+    encoder_of,
     read_encoder,
     write_encoder,
 )
@@ -168,22 +169,26 @@ def test_the_result_does_not_depend_on_blocks(adapted, monkeypatch, block_px):
     np.testing.assert_allclose(described(adapted, new).local, whole, atol=2e-5)
 
 
+def linear(network: torch.nn.Module) -> torch.nn.Module:
+    """The network in double precision without what may switch a pixel's influence off."""
+    for layer in list(network.double().modules()):
+        for name, child in layer.named_children():
+            if isinstance(child, torch.nn.ReLU6 | torch.nn.GELU):
+                setattr(layer, name, torch.nn.Identity())
+    return network
+
+
 def test_pixels_beyond_the_reach_change_nothing():
     torch.manual_seed(0)
-    network = network_of(SMALL).eval()
-    size, middle = 768, 384.0
-    image = torch.rand(1, 3, size, size)
-    place = torch.full((1, 1, 1, 2), middle)
-    with torch.inference_mode():
-        before = network(image, place)
-        changed = image.clone()
-        near = slice(int(middle) - network.reach_px, int(middle) + network.reach_px)
-        changed[:] = 1 - changed
-        changed[:, :, near, near] = image[:, :, near, near]
-        assert torch.allclose(network(changed, place), before, atol=1e-6)
-        inner = slice(int(middle) - 8, int(middle) + 8)
-        changed[:, :, inner, inner] = 1 - image[:, :, inner, inner]
-        assert not torch.allclose(network(changed, place), before, atol=1e-4)
+    network = linear(network_of(SMALL).eval())
+    image = torch.rand(1, 3, 32, 1024, dtype=torch.float64, requires_grad=True)
+    farthest = 0.0
+    for x in 512 + np.arange(0.3, 16, 1.75):
+        place = torch.tensor([[[[x, 16.0]]]], dtype=torch.float64)
+        (change,) = torch.autograd.grad(network(image, place).sum(), image)
+        seen = torch.nonzero(change[0].abs().sum(dim=(0, 1)))
+        farthest = max(farthest, x - float(seen.min()), float(seen.max()) + 1 - x)
+    assert network.reach_px - 8 < farthest <= network.reach_px
 
 
 def test_places_are_read_where_cells_see_them():
@@ -200,11 +205,7 @@ def test_places_are_read_where_cells_see_them():
 
 def test_levels_see_around_the_middles_that_are_assumed():
     """The pixels that change a cell lie evenly around its middle, at every level."""
-    backbone = network_of(SMALL).double().backbone
-    for layer in list(backbone.modules()):
-        for name, child in layer.named_children():
-            if isinstance(child, torch.nn.ReLU6):
-                setattr(layer, name, torch.nn.Identity())
+    backbone = linear(network_of(SMALL)).backbone
     image = torch.zeros(1, 3, 512, 512, dtype=torch.float64, requires_grad=True)
     for level, stride in zip(backbone(image), STRIDES_PX, strict=True):
         cell = 256 // stride
@@ -321,6 +322,8 @@ def test_the_file_gives_back_the_encoder(adapted, tmp_path):
     assert (read.settings, read.unit) == (adapted.settings, adapted.unit)
     new = section("c", 3)
     np.testing.assert_array_equal(described(read, new).local, described(adapted, new).local)
+    with pytest.raises(UserError, match="train again"):
+        encoder_of({}, {"settings": {"widths": [8]}, "unit": "bin"}, "adapted")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="no readable encoder"):
         read_encoder(path, "adapted")

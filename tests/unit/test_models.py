@@ -2,11 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
 from histoscribe.models import KINDS, TrainingUnits, tensors_under
 from histoscribe.models.bundle import Bundle, model_of, read_bundle, write_bundle
+from histoscribe.models.multitask import MultitaskNetwork
 from histoscribe.splits import block_folds
 
 SETTINGS = {
@@ -135,6 +137,45 @@ def test_ridge_equals_the_closed_form(planted):
     np.testing.assert_allclose(tensors["weights"][:, :6], weights, atol=1e-5)
     at_mean = model_of("ridge").apply(tensors, {}, x.mean(axis=0, keepdims=True).astype("f4"))
     np.testing.assert_allclose(at_mean.expression[0], expression.mean(axis=0), atol=1e-5)
+
+
+def test_ridge_equals_the_closed_form_with_more_features_than_units(planted):
+    rng = np.random.default_rng(1)
+    few = rng.choice(len(planted[1]), 90, replace=False)
+    x = rng.normal(size=(90, 200)).astype(np.float32)
+    y, flags = planted[1][few], np.zeros(90, dtype=bool)
+    training = TrainingUnits(
+        x, y, np.ones(90, "f4"), planted[0].xy_um[few], flags.astype(int), flags, ~flags, 20.0
+    )
+    tensors = model_of("ridge").fit(training, {**SETTINGS["ridge"], "alphas": [50]}, 0, 1)
+    centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    weights = np.linalg.solve(centred.T @ centred + 50 * np.eye(200), centred.T @ (y - y.mean(0)))
+    np.testing.assert_allclose(tensors["weights"][:, :6], weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_multitask_averages_rates_and_probabilities_of_its_members(
+    planted, likelihood, monkeypatch
+):
+    settings = {**SETTINGS["multitask"], "likelihood": likelihood, "max_steps": 20}
+    tensors = model_of("multitask").fit(planted[0], settings, 0, 1)
+    features = planted[0].features[:50]
+    monkeypatch.setattr("histoscribe.models.multitask.CACHED_VALUES", 7 * 6)
+    predicted = model_of("multitask").apply(tensors, settings, features)
+    rates, chances = [], []
+    for number in range(2):
+        own = tensors_under(tensors, f"member.{number}.")
+        network = MultitaskNetwork(10, 6, [32], 4, 0.1).eval()
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in own.items()})
+        rate = network(torch.from_numpy(features)).exp().detach().numpy().astype(np.float64)
+        dispersion = np.exp(own["log_dispersion"].astype(np.float64))
+        none = np.exp(-rate)
+        if likelihood == "negative_binomial":
+            none = (1 + dispersion * rate) ** (-1 / dispersion)
+        rates.append(rate)
+        chances.append(1 - none)
+    np.testing.assert_allclose(predicted.expression, np.log1p(np.mean(rates, axis=0)), rtol=1e-4)
+    np.testing.assert_allclose(predicted.probability, np.mean(chances, axis=0), rtol=1e-4)
 
 
 def test_ridge_penalises_what_does_not_generalise():

@@ -1,4 +1,4 @@
-"""The `adapted` encoder: a small network trained on the run's own sections, nothing downloaded.
+"""The `adapted` encoder: a small network trained further on the run's own sections.
 
 It looks at the tissue around a unit and foretells the unit's expression of the genes that vary
 most (`genes`); the leading components of what is foretold are the unit's features, from which any

@@ -95,7 +95,7 @@ def blind_network(xy_um: np.ndarray, blocks: np.ndarray, block_um: float) -> np.
 def write_encoder(encoder: AdaptedEncoder, path: Path) -> None:
     """Write the encoder in one piece."""
     with written_whole(path) as partial:
-        header = {"format": FORMAT, HEADER_KEY: json.dumps({"": header_of(encoder)})}
+        header = {HEADER_KEY: json.dumps({"": header_of(encoder)})}
         save_file(tensors_of(encoder), partial, metadata=header)
 
 
@@ -114,6 +114,7 @@ def tensors_of(encoder: AdaptedEncoder, name: str = "") -> dict[str, np.ndarray]
 def header_of(encoder: AdaptedEncoder) -> dict:
     """What is stored beside the tensors, as plain values."""
     return {
+        "format": FORMAT,
         "settings": asdict(encoder.settings),
         "unit": encoder.unit,
         "learnt_from": encoder.learnt_from,
@@ -142,10 +143,20 @@ def read_encoder(path: Path, name: str) -> AdaptedEncoder:
 
 
 def encoder_of(tensors: dict[str, np.ndarray], header: dict, name: str) -> AdaptedEncoder:
-    """The encoder `name` from what `tensors_of` and `header_of` gave; other tensors are ignored."""
-    settings = AdaptedSettings(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
-    )
+    """The encoder `name` from what `tensors_of` and `header_of` gave; other tensors are ignored.
+
+    Raises UserError where another version wrote them.
+    """
+    if header.get("format") != FORMAT:
+        raise UserError(
+            problem(
+                f"the adapted encoder {name or ''}".rstrip(),
+                f"the format {header.get('format')}",
+                FORMAT,
+                "It was written by another version of HistoScribe; train again.",
+            )
+        )
+    settings = AdaptedSettings(**header["settings"])
     weights: list[dict[str, np.ndarray]] = [{} for _ in range(settings.n_networks)]
     blind = {}
     for key, value in tensors.items():

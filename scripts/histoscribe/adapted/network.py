@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from histoscribe.adapted.encoder import AdaptedSettings
 from histoscribe.adapted.pretrained import imagenet_weights
-from histoscribe.adapted.reach import KERNEL_PX, N_STAGES, STRIDES_PX, reach_px
+from histoscribe.adapted.reach import KERNEL_PX, N_STAGES, STAGES, STRIDES_PX, reach_px
 from histoscribe.features.stain import DEFAULT_SCALE, DEFAULT_VECTORS, with_residual
 from histoscribe.torch_setup import prepare_torchvision
 
@@ -75,7 +75,7 @@ class Backbone(nn.Module):
             network.load_state_dict(state)
         self.stem = _folded(network.conv_stem, network.bn1)
         self.stages = nn.ModuleList()
-        self.widths = []
+        widths = []
         for stage in network.blocks[:N_STAGES]:
             for block in stage:
                 pairs = NORMALISED if hasattr(block, "conv_pwl") else NORMALISED_FIRST
@@ -85,10 +85,11 @@ class Backbone(nn.Module):
                     setattr(block, normalisation, nn.Identity())
                 width = folded[0].out_channels
             self.stages.append(stage)
-            self.widths.append(width)
-        # The fourth stage and the fifth are of one stride; the later one is read.
-        self.read_after = [0, 1, 2, 4]
-        self.widths = [self.widths[number] for number in self.read_after]
+            widths.append(width)
+        # Of stages of one stride, the last is read.
+        halves = [stride > 1 for _, stride, _ in STAGES] + [True]
+        self.read_after = [number for number in range(N_STAGES) if halves[number + 1]]
+        self.widths = [widths[number] for number in self.read_after]
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         x, levels = self.stem(image), []
@@ -146,8 +147,10 @@ class ContextNetwork(nn.Module):
 
         The finest level as it is, and the next with all coarser ones brought to it.
         """
-        density = (image.permute(0, 2, 3, 1) @ self.stains).clamp(min=0).permute(0, 3, 1, 2)
-        finest, *levels = self.backbone(2 * torch.exp(-density) - 1)
+        with torch.autocast(image.device.type, enabled=False):  # half precision would band colours
+            density = (image.permute(0, 2, 3, 1) @ self.stains).clamp(min=0)
+        seen = (2 * torch.exp(-density) - 1).permute(0, 3, 1, 2)
+        finest, *levels = self.backbone(seen)
         top = self.on_map[-1](self.to_map[-1](levels[-1]))
         for number in range(len(levels) - 2, -1, -1):
             top = self.on_map[number](_finer(top) + self.to_map[number](levels[number]))
@@ -175,7 +178,7 @@ class ContextNetwork(nn.Module):
 def shift_px(stride: int) -> float:
     """How far right and down of its cell's middle the middle of what a cell sees lies, in px.
 
-    EfficientNet pads an even image on its right only, where it halves it (TensorFlow's "same").
+    Where EfficientNet halves an even image, it pads one more on its right (TensorFlow's "same").
     """
     return (stride - 1) / 2
 

@@ -11,7 +11,8 @@ def reading_points(unit: dict, um_per_px: float) -> np.ndarray:
     """Where around its centre a unit is read, (n_points, 2) in um.
 
     `unit` are the facts of a section's units (unit_shape, unit_size_um). A nucleus or cell is read
-    at its centre; bins and spots, which are all alike, on a grid of the network's map over them.
+    at its centre; bins and spots, which are all alike, on a grid over them, a point for each cell
+    of `CELL_PX`.
     """
     width_um = unit["unit_size_um"]
     if unit["unit_shape"] not in ("square", "circle"):

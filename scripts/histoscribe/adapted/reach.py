@@ -11,15 +11,20 @@ CELL_PX = STRIDES_PX[1]  # of the map that they are brought to
 
 def reach_px() -> int:
     """How far from a place, in px, the farthest pixel lies that can change what is read there."""
+    # Cells of the map differ by where they lie in a cell of the coarsest level.
+    return max(_reach_of(cell) for cell in range(STRIDES_PX[-1] // CELL_PX))
+
+
+def _reach_of(cell: int) -> int:
     radius = KERNEL_PX // 2
-    first, last = -1, 1  # cells read at a place in the first one
-    for _ in STRIDES_PX[2:]:  # of the map; each level seen through its block, then the coarser one
+    first, last = cell - 1, cell + 1  # read at a place in it
+    for _ in STRIDES_PX[2:]:  # a level is seen through its block, then the coarser one is
         first, last = (first - radius - 1) // 2, (last + radius) // 2
     first, last = first - radius, last + radius
     for kernel, stride in _convolutions():
         before = (kernel - stride) // 2  # cells left of it that one sees, as TensorFlow pads
         first, last = first * stride - before, last * stride - before + kernel - 1
-    return max(CELL_PX - first, last + 1)
+    return max(CELL_PX * (cell + 1) - first, last + 1 - CELL_PX * cell)
 
 
 def reach_um(um_per_px: float, image_um_per_px: float) -> float:

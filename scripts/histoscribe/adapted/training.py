@@ -136,14 +136,14 @@ def _optimisers(
             hidden.append(weight)
         else:
             rest.append(weight)
-    adam = [
+    groups = [
         {"params": backbone, "lr": settings.backbone_learning_rate},
         {"params": rest, "lr": settings.learning_rate},
     ]
     decay = settings.weight_decay
     optimisers = [
         torch.optim.Muon(hidden, settings.matrix_learning_rate, weight_decay=decay),
-        torch.optim.AdamW(adam, weight_decay=decay),
+        torch.optim.AdamW(groups, weight_decay=decay),
     ]
     schedules = [
         torch.optim.lr_scheduler.OneCycleLR(
