@@ -30,7 +30,7 @@ from histoscribe.uncertainty.domain import domain_percentile
 
 FORMAT = "histoscribe-bundle-2"
 FEATURE_LIMIT = 8.0
-UNITS_AT_ONCE = 8192
+UNITS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,9 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
         states.setdefault(number, {})[name] = torch.from_numpy(np.ascontiguousarray(value))
     members = []
     for state in states.values():
-        network = _network(features.shape[1], len(state["genes.bias"]), settings)
-        network.load_state_dict(state)
+        with torch.device("meta"):  # weights are given, none need be drawn
+            network = _network(features.shape[1], len(state["genes.bias"]), settings)
+        network.load_state_dict(state, assign=True)
         members.append(network.to(device).eval())
     n_genes = len(members[0].genes.bias)
     expression, probability = np.empty((2, len(features), n_genes), dtype=np.float32)
@@ -200,14 +201,14 @@ def _mean_of(
     members: list[MultitaskNetwork], features: torch.Tensor, settings: dict
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean rate and mean probability of a count, both (n_units, n_genes)."""
-    rate = probability = None
+    rate = none = None
     for network in members:
         own = network(features).clamp_(np.log(MIN_RATE), MAX_LOG_RATE).exp_()
         rate = own.clone() if rate is None else rate.add_(own)
         if settings["likelihood"] == "poisson":
-            detected = own.neg_().expm1_().neg_()
+            own_none = own.neg_().exp_()
         else:
             dispersion = network.log_dispersion.exp()
-            detected = own.mul_(dispersion).log1p_().div_(-dispersion).expm1_().neg_()
-        probability = detected if probability is None else probability.add_(detected)
-    return rate.div_(len(members)), probability.div_(len(members))
+            own_none = own.mul_(dispersion).log1p_().div_(-dispersion).exp_()
+        none = own_none if none is None else none.add_(own_none)
+    return rate.div_(len(members)), none.div_(-len(members)).add_(1)
