@@ -16,7 +16,7 @@ BASELINES = {
     BASELINE: {"model": {"kind": "mean"}},
     # How far a gene goes with the depth of a unit alone, which is read from the measurement.
     "total-counts": {
-        "features": {"encoder": "totals", "use": ["local"]},
+        "features": {"encoder": "totals", "use": ["local"], "neighbours_um": []},
         "model": FEW_FEATURES,
     },
     "cell-density": {
@@ -48,20 +48,25 @@ class FeatureChoice:
     """Which features a model learns from.
 
     `encoders` by name and of each the blocks `use`; of these the columns that match one of the
-    patterns `columns`, None for all. `shuffled` deals the features of a training section out to its
-    units at random.
+    patterns `columns`, None for all; then the means of these around the unit, within each of
+    `neighbours_um`. `shuffled` deals the features of a training section out to its units at random.
     """
 
     encoders: list[str]
     use: list[str]
     columns: list[str] | None
+    neighbours_um: list[float]
     shuffled: bool
 
     @staticmethod
     def of(features: dict) -> "FeatureChoice":
         """The choice that a config's `features` make."""
         return FeatureChoice(
-            encoders_of(features), features["use"], features["columns"], features["shuffled"]
+            encoders_of(features),
+            features["use"],
+            features["columns"],
+            features["neighbours_um"],
+            features["shuffled"],
         )
 
 

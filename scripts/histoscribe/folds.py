@@ -14,7 +14,7 @@ from histoscribe.adapted.reach import reach_um
 from histoscribe.block_split import BlockSplit
 from histoscribe.config_checks import NAME
 from histoscribe.errors import problem
-from histoscribe.experiments import BASELINES, encoders_of, merge
+from histoscribe.experiments import BASELINES, FeatureChoice, merge
 
 if TYPE_CHECKING:
     from histoscribe.run import Run, Section
@@ -43,27 +43,29 @@ class Fold:
 
 def resolve_folds(run: "Run", config: dict) -> dict[str, Fold]:
     """The folds of a run by name; one where nothing is trained."""
-    own = (e for e in run.experiments.values() if e.name not in BASELINES)
-    encoders = [name for experiment in own for name in experiment.features.encoders]
-    return _folds(list(run.sections.values()), config, widest_um(config, encoders))
+    own = [e.features for e in run.experiments.values() if e.name not in BASELINES]
+    return _folds(list(run.sections.values()), config, widest_um(config, own))
 
 
-def widest_um(config: dict, encoders: Iterable[str]) -> float:
-    """The widest tile or neighbourhood that an encoder of the config, or of `encoders`, sees.
+def widest_um(config: dict, choices: Iterable[FeatureChoice]) -> float:
+    """The widest tile or neighbourhood that the config, or one of `choices`, lets a unit see.
 
     Of an adapted encoder it is how far its network reaches from the units in a tile, so that no
     tested unit lies in what a training unit sees. Encoders of baselines alone don't count: to see
     more makes these but harder to beat.
     """
     features = config["features"]
-    widths = [features["tile_um"]]
-    for name in [*encoders_of(features), *encoders]:
-        encoder = features["encoders"].get(name, {"kind": "unknown"})
-        if encoder["kind"] == "adapted":
-            reach = reach_um(encoder["um_per_px"], config["image"]["um_per_px"])
-            widths.append(reach + features["tile_um"] / 2)
-        widths.append(2 * encoder.get("radius_um", 0))
-    return max(widths)
+    widest = 0.0
+    for choice in (FeatureChoice.of(features), *choices):
+        widths = [features["tile_um"]]
+        for name in choice.encoders:
+            encoder = features["encoders"].get(name, {"kind": "unknown"})
+            if encoder["kind"] == "adapted":
+                reach = reach_um(encoder["um_per_px"], config["image"]["um_per_px"])
+                widths.append(reach + features["tile_um"] / 2)
+            widths.append(2 * encoder.get("radius_um", 0))
+        widest = max(widest, max(widths) + 2 * max(choice.neighbours_um, default=0))
+    return widest
 
 
 def fold_problems(
@@ -74,11 +76,9 @@ def fold_problems(
     scheme = config["folds"]["scheme"]
     if scheme == HOLDOUT or config["bundle"] or not training:
         return []
-    encoders = []
-    for override in overrides.values():
-        own = (override or {}).get("features", {})
-        encoders += encoders_of(merge(config["features"], own))
-    widest = widest_um(config, encoders)
+    own = [(override or {}).get("features", {}) for override in overrides.values()]
+    choices = [FeatureChoice.of(merge(config["features"], features)) for features in own]
+    widest = widest_um(config, choices)
     problems = _scheme_problems(scheme, sections, training, config["samples"])
     if config["stain"]["method"] != "none":
         problems.append(

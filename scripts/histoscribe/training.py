@@ -16,11 +16,10 @@ from histoscribe.models.bundle import (
     Bundle,
     encoder_identity,
     is_refitted,
-    join_blocks,
     model_of,
     require_same_encoders,
-    standardise,
 )
+from histoscribe.models.inputs import inputs_of, standardise
 from histoscribe.splits import TRAIN, block_folds, outside_buffer, units_in_role
 from histoscribe.storage import read_h5ad
 from histoscribe.uncertainty.calibration import CalibrationSettings, calibrate
@@ -182,6 +181,7 @@ def train(
         adapted=adapted,
         use=settings.features.use,
         columns=settings.features.columns,
+        neighbours_um=settings.features.neighbours_um,
         feature_mean=prepared.feature_mean,
         feature_scale=prepared.feature_scale,
         target_sum=settings.target_sum,
@@ -197,10 +197,10 @@ def train(
 def _features_of(
     section: SectionData, choice: FeatureChoice, rng: np.random.Generator
 ) -> np.ndarray:
-    """Chosen features of a section's units, (n_units, n_features)."""
+    """What a model sees of a section's units, (n_units, n_inputs)."""
     rows = list(section.units.obs_names)
-    joined = join_blocks(section.features, choice.use, choice.columns, rows)
-    return rng.permutation(joined) if choice.shuffled else joined
+    inputs = inputs_of(section.features, choice.use, choice.columns, choice.neighbours_um, rows)
+    return rng.permutation(inputs) if choice.shuffled else inputs
 
 
 def _validation_units(

@@ -10,7 +10,7 @@ from section_files import tissue_image, write_tiff, write_visium_hd
 from histoscribe.adapted.reach import reach_um
 from histoscribe.block_split import BlockSplit
 from histoscribe.errors import UserError
-from histoscribe.experiments import merge, resolve_experiments
+from histoscribe.experiments import FeatureChoice, merge, resolve_experiments
 from histoscribe.folds import fold_problems, resolve_folds, widest_um
 from histoscribe.run import Run, Section, load_run
 
@@ -90,16 +90,26 @@ def test_where_nothing_is_trained_there_is_one_fold(defaults, scheme):
 
 def test_the_buffer_is_as_wide_as_any_encoder_in_use_sees(defaults):
     config = deepcopy(defaults)
-    assert widest_um(config, ["morphology"]) == 128
+
+    def widest(encoders, neighbours_um=()):
+        use = ["local", "global"]
+        return widest_um(config, [FeatureChoice(encoders, use, None, list(neighbours_um), False)])
+
+    assert widest(["morphology"]) == 128
+    assert widest(["morphology"], [20, 50]) == 128 + 2 * 50
     config["features"]["encoders"]["nuclei"] = {"kind": "nuclei", "radius_um": 200}
-    assert widest_um(config, ["morphology", "nuclei"]) == 400
+    assert widest(["morphology", "nuclei"]) == 400
+    assert widest(["morphology", "nuclei"], [30]) == 400 + 2 * 30
     reach = reach_um(1, 0.5)
-    assert widest_um(config, ["adapted", "morphology"]) == 64 + reach > 128
+    assert widest(["adapted", "morphology"]) == 64 + reach > 128
     overrides = {"full": {}, "own": {"features": {"encoder": ["adapted", "morphology"]}}}
     folds = folds_of(config, overrides=overrides, folds={"scheme": "blocks"})
     assert folds["blocks-1"].blocks.buffer_um == 64 + reach
     (words,) = problems_of(config, ROWS, overrides, folds={"scheme": "blocks", "buffer_um": 200})
     assert f"folds/buffer_um: found 200 um; expected at least {64 + reach:g} um" in words
+    overrides = {"far": {"features": {"neighbours_um": [100]}}}
+    folds = folds_of(config, overrides=overrides, folds={"scheme": "blocks"})
+    assert folds["blocks-1"].blocks.buffer_um == 128 + 2 * 100
 
 
 @pytest.mark.parametrize(

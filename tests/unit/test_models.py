@@ -241,9 +241,10 @@ def bundle(planted, kind="ridge"):
 @pytest.mark.parametrize("kind", KINDS)
 def test_bundle_round_trip_predicts_the_same(planted, kind, tmp_path):
     training, _ = planted
-    written = bundle(planted, kind)
+    written = replace(bundle(planted, kind), neighbours_um=[30.0])
     write_bundle(written, tmp_path / "model.safetensors")
     read = read_bundle(tmp_path / "model.safetensors")
+    assert read.neighbours_um == [30.0]
     assert (read.genes, read.encoders, read.use) == (written.genes, written.encoders, written.use)
     before, after = (
         model_of(kind).apply(b.tensors, b.settings, training.features) for b in (written, read)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -8,12 +10,13 @@ from histoscribe.errors import UserError
 from histoscribe.experiments import FeatureChoice
 from histoscribe.expression import targets
 from histoscribe.models.bundle import predict
+from histoscribe.models.inputs import inputs_of
 from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.training import SectionData, TrainingSettings, train
 
 GENES = ["A", "B", "C"]
 RIDGE = {"alphas": [1, 100], "n_folds": 3, "block_um": 100}
-CHOICE = FeatureChoice(["morphology"], ["local", "global"], None, shuffled=False)
+CHOICE = FeatureChoice(["morphology"], ["local", "global"], None, [], shuffled=False)
 SETTINGS = TrainingSettings(CHOICE, "median", 40.0, 100.0, 0.2)
 
 
@@ -109,3 +112,55 @@ def test_blocks_too_large_to_set_one_apart():
     huge = TrainingSettings(CHOICE, "median", 40.0, 5000.0, 0.2)
     with pytest.raises(UserError, match="Make blocks smaller"):
         train([section("a", 0)], GENES, "prts", {}, huge, 0, 1, {})
+
+
+def test_means_over_neighbours_are_those_within_the_radius():
+    """Of all units of the features' files, in whatever order these have them."""
+    described = section("a", 0).features["morphology"]
+    described.obsm["spatial"] = np.random.default_rng(1).uniform(0, 300, (500, 2))
+    rows = list(described.obs_names[::7][::-1])
+    inputs = inputs_of({"morphology": described}, ["local", "global"], None, [20, 90], rows)
+    place = described.obs_names.get_indexer(rows)
+    own = np.hstack([described.obsm["local"], described.obsm["global"]])
+    np.testing.assert_array_equal(inputs[:, :6], own[place])
+    xy_um = described.obsm["spatial"]
+    for number, radius_um in enumerate((20, 90), 1):
+        for row, unit in enumerate(place):
+            near = np.linalg.norm(xy_um - xy_um[unit], axis=1) <= radius_um
+            found = inputs[row, 6 * number : 6 * number + 6]
+            np.testing.assert_allclose(found, own[near].mean(axis=0), rtol=2e-5, atol=1e-5)
+
+
+def test_neighbours_are_sought_in_parts(monkeypatch):
+    described = section("a", 0).features["morphology"]
+    described.obsm["spatial"] = np.random.default_rng(1).uniform(0, 300, (500, 2))
+    arguments = ({"morphology": described}, ["local"], None, [50.0], list(described.obs_names))
+    at_once = inputs_of(*arguments)
+    monkeypatch.setattr("histoscribe.models.inputs.PLACES_AT_ONCE", 37)
+    np.testing.assert_allclose(inputs_of(*arguments), at_once, rtol=1e-6)
+
+
+def test_a_model_keeps_which_neighbours_it_was_trained_with():
+    settings = replace(SETTINGS, features=replace(CHOICE, neighbours_um=[60.0]))
+    sections = [section(name, seed) for seed, name in enumerate("abc")]
+    for each in sections:
+        each.features["morphology"].obsm["spatial"] = np.random.default_rng(1).uniform(
+            0, 800, (500, 2)
+        )
+    bundle = train(sections[:2], GENES, "ridge", RIDGE, settings, 0, 1, {})
+    assert bundle.neighbours_um == [60.0]
+    assert bundle.feature_mean.shape == (2 * 6,)
+    rows = list(sections[2].units.obs_names)
+    assert predict(bundle, sections[2].features, rows, "c").expression.shape == (500, 3)
+
+
+def test_blocks_that_an_encoder_lacks_are_passed_over():
+    described = {
+        "a": section("a", 0).features["morphology"],
+        "b": section("a", 0).features["morphology"],
+    }
+    del described["b"].obsm["global"]
+    rows = list(described["a"].obs_names)
+    assert inputs_of(described, ["local", "global"], None, [], rows).shape == (500, 4 + 2 + 4)
+    with pytest.raises(UserError, match=r"nothing in mean of a, b that matches \*"):
+        inputs_of(described, ["mean"], None, [], rows)

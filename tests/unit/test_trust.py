@@ -20,7 +20,7 @@ from histoscribe.uncertainty.trust import trust_grade
 
 GENES = ["strong", "middling", "weak", "noise"]
 RIDGE = {"alphas": [1, 100], "n_folds": 3, "block_um": 150}
-CHOICE = FeatureChoice(["morphology"], ["local"], None, shuffled=False)
+CHOICE = FeatureChoice(["morphology"], ["local"], None, [], shuffled=False)
 SETTINGS = TrainingSettings(CHOICE, 10_000, 40.0, 200.0, 0.2)
 
 

@@ -257,9 +257,10 @@ def test_other_families(
     assert (encoder.grid, encoder.n_local, encoder.n_context) == (grid, n_local, n_context)
     tiles = np.random.default_rng(0).integers(0, 256, (2, *encoder.input_px, 3), dtype=np.uint8)
     even = np.full((2, grid[0] * grid[1]), 1 / (grid[0] * grid[1]), dtype=np.float32)
-    local, context = encoder.encode(tiles, even)
+    local, context, mean = encoder.encode(tiles, even)
     assert local.shape == (2, n_local)
     assert context.shape == (2, n_context)
+    np.testing.assert_allclose(mean, local, atol=1e-4)  # which is over all tokens here
     if name == TINY_NAME and "class_token" in arguments:
         np.testing.assert_allclose(local, context, atol=1e-5)
     if name == TINY_NAME and "reg_tokens" in arguments:

@@ -187,7 +187,7 @@ def encoder_weights(wildcards):
 
 
 def is_network(wildcards):
-    return ENCODERS[wildcards.encoder]["kind"] in ("timm", "checkpoint")
+    return ENCODERS[wildcards.encoder]["kind"] in ("imagenet", "timm", "checkpoint")
 
 
 def adapted_file(encoder):
@@ -248,14 +248,14 @@ def checked_files(wildcards):
 def checked_params(wildcards):
     """The facts of the sheet and of the fold that the leakage check needs, as plain values."""
     sections = {sample: RUN.sections[sample] for sample in sections_of_folds(fold_of(wildcards))}
-    own = [e.features.encoders for e in RUN.experiments.values() if e.name not in BASELINES]
+    own = [e.features for e in RUN.experiments.values() if e.name not in BASELINES]
     return {
         "fold": asdict(fold_of(wildcards)),
         "donors": {sample: section.donor for sample, section in sections.items()},
         "images": {sample: str(section.image) for sample, section in sections.items()},
         "gene_sets": list(dict.fromkeys(e.gene_set for e in RUN.experiments.values())),
         "adapted": adapted_in_use(),
-        "widest_um": widest_um(config, sum(own, [])),
+        "widest_um": widest_um(config, own),
     }
 
 

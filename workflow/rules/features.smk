@@ -37,6 +37,8 @@ rule extract_features:
         batch_size=lookup(dpath="features/batch_size", within=config),
         code=code_digest(
             "features",
+            "adapted/network.py",
+            "adapted/pretrained.py",
             "raster.py",
             "image",
             "polygons",

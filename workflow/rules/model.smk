@@ -43,6 +43,7 @@ rule train_model:
         code=code_digest(
             "training.py",
             "models",
+            "neighbourhood.py",
             "splits.py",
             "expression.py",
             "torch_setup.py",
@@ -76,6 +77,6 @@ rule predict_expression:
     params:
         encoders=lambda wildcards: experiment_of(wildcards).features.encoders,
         intervals=lookup(dpath="prediction/intervals", within=config),
-        code=code_digest("models", "uncertainty"),
+        code=code_digest("models", "neighbourhood.py", "uncertainty"),
     script:
         "../../scripts/predict_expression.py"

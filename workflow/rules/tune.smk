@@ -45,6 +45,7 @@ rule tune_model:
             "tuning.py",
             "training.py",
             "models",
+            "neighbourhood.py",
             "splits.py",
             "expression.py",
             "torch_setup.py",

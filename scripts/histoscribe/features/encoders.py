@@ -16,8 +16,9 @@ from histoscribe.provenance import file_digest
 class EncoderSettings:
     """One encoder of the config.
 
-    `kind` is morphology, nuclei (within `radius_um`), timm or checkpoint; `name` a timm model or
-    hub id; `architecture` that of a checkpoint; `weights` the retrieved folder or checkpoint file.
+    `kind` is morphology, nuclei (within `radius_um`), imagenet, timm or checkpoint; `name` a timm
+    model or hub id; `architecture` that of a checkpoint; `weights` the retrieved folder or
+    checkpoint file.
     """
 
     kind: str
@@ -71,12 +72,9 @@ def encode(
             slide, um_per_px, xy_um, nuclei, settings.tile_um, settings.radius_um
         )
     else:  # torch is imported only where a network is used
-        from histoscribe.features.checkpoints import find_weights
-        from histoscribe.features.vit import encode_units, load_encoder
+        from histoscribe.features.vit import encode_units
 
-        weights = Path(settings.weights)
-        name = settings.name or weights.name
-        encoder = load_encoder(settings.kind, name, settings.architecture, weights)
+        encoder, weights_digest = _network(settings)
         features = encode_units(
             slide,
             um_per_px,
@@ -88,12 +86,27 @@ def encode(
             threads,
         )
         identity |= {
-            "name": name,
+            "name": encoder.name,
             "architecture": settings.architecture,
             "input_px": list(encoder.input_px),
             "mean": list(encoder.mean),
             "std": list(encoder.std),
-            "weights_sha256": file_digest(find_weights(weights) if weights.is_dir() else weights),
+            "weights_sha256": weights_digest,
         }
     identity["columns_sha256"] = columns_digest(features)
     return features, identity
+
+
+def _network(settings: EncoderSettings):
+    """The network of an encoder that is one, and the digest of its weights."""
+    if settings.kind == "imagenet":
+        from histoscribe.features.imagenet import SHA256, load_imagenet
+
+        return load_imagenet(), SHA256
+    from histoscribe.features.checkpoints import find_weights
+    from histoscribe.features.vit import load_encoder
+
+    weights = Path(settings.weights)
+    name = settings.name or weights.name
+    encoder = load_encoder(settings.kind, name, settings.architecture, weights)
+    return encoder, file_digest(find_weights(weights) if weights.is_dir() else weights)

@@ -13,21 +13,17 @@ from histoscribe.storage import write_h5ad
 
 def columns_digest(features: UnitFeatures) -> str:
     """Digest of the names of features, in order."""
-    columns = "\n".join((*features.local_names, "", *features.context_names))
+    columns = "\n\n".join("\n".join(names) for _, names in features.blocks.values())
     return hashlib.sha256(columns.encode()).hexdigest()
 
 
 def write_features(units: ad.AnnData, features: UnitFeatures, identity: dict, output: Path) -> None:
-    """Write features of `units` as obsm local and global, with the identity of the encoder."""
+    """Write features of `units`, an obsm for each block, with the identity of the encoder."""
     result = ad.AnnData(obs=pd.DataFrame(index=units.obs_names))
-    result.obsm = {
-        "spatial": units.obsm["spatial"],
-        "local": features.local,
-        "global": features.context,
-    }
-    result.uns[RECORD_KEY] = record(
-        encoder=identity,
-        local_names=list(features.local_names),
-        global_names=list(features.context_names),
-    )
+    result.obsm = {"spatial": units.obsm["spatial"]}
+    names = {}
+    for block, (values, columns) in features.blocks.items():
+        result.obsm[block] = values
+        names[f"{block}_names"] = list(columns)
+    result.uns[RECORD_KEY] = record(encoder=identity, **names)
     write_h5ad(result, output)

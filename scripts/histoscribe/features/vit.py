@@ -1,7 +1,8 @@
 """The `timm:` and `checkpoint:` encoders: a pretrained network looks at the tile of each unit.
 
 The class token of the tile is the global feature, the mean of the tokens under the unit's own
-footprint the local one (PRTS, Wen et al. 2025). Weights are read from local files only.
+footprint the local one (PRTS, Wen et al. 2025), the mean of all tokens of the tile a third. Weights
+are read from local files only.
 """
 
 from dataclasses import dataclass, fields
@@ -59,8 +60,8 @@ class Encoder:
     n_local: int
     n_context: int
 
-    def encode(self, tiles: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Local (b, n_local) and context (b, n_context) features, float32.
+    def encode(self, tiles: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Local (b, n_local), context (b, n_context) and mean (b, n_local) features, float32.
 
         `tiles` (b, t, t, 3) uint8; `weights` (b, rows * columns) as of `token_weights`.
         """
@@ -73,8 +74,9 @@ class Encoder:
                 tokens, context = _tokens_and_context(
                     self.model, self._normalised(pixels), self.n_prefix, self.has_class_token
                 )
-            local = torch.einsum("bt,btd->bd", shares, tokens.float())
-            return local.cpu().numpy(), context.float().cpu().numpy()
+            tokens = tokens.float()
+            local = torch.einsum("bt,btd->bd", shares, tokens)
+            return tuple(x.cpu().numpy() for x in (local, context.float(), tokens.mean(dim=1)))
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         pixels = pixels.float()
@@ -213,6 +215,7 @@ def encode_units(
     origins_px = tile_origins_px(xy_um, um_per_px, tile_px)
     local = np.empty((len(xy_um), encoder.n_local), dtype=np.float32)
     context = np.empty((len(xy_um), encoder.n_context), dtype=np.float32)
+    mean = np.empty_like(local)
     with tqdm(total=len(xy_um), desc=encoder.name, unit="unit", disable=None) as progress:
         for units, tiles in cut_tiles(slide, origins_px, tile_px, batch):
             weights = token_weights(
@@ -222,7 +225,7 @@ def encode_units(
                 tile_px * um_per_px,
                 encoder.grid,
             )
-            local[units], context[units] = encoder.encode(tiles, weights)
+            local[units], context[units], mean[units] = encoder.encode(tiles, weights)
             progress.update(len(units))
     if not (np.isfinite(local).all() and np.isfinite(context).all()):
         raise UserError(
@@ -238,6 +241,7 @@ def encode_units(
         context=context,
         local_names=tuple(f"local_{k}" for k in range(encoder.n_local)),
         context_names=tuple(f"global_{k}" for k in range(encoder.n_context)),
+        mean=mean if encoder.has_class_token else None,
     )
 
 

@@ -7,7 +7,6 @@ and its provenance; nothing in the file is executed when it is read.
 import importlib
 import json
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import anndata as ad
@@ -24,12 +23,12 @@ from histoscribe.adapted.encoder import (
 )
 from histoscribe.errors import UserError, problem
 from histoscribe.models import KINDS, Prediction, tensors_under
+from histoscribe.models.inputs import inputs_of, standardise
 from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
 from histoscribe.uncertainty.domain import domain_percentile
 
 FORMAT = "histoscribe-bundle-2"
-FEATURE_LIMIT = 8.0
 UNITS_AT_ONCE = 2048  # so few that memory for thousands of genes is used again, not asked for anew
 
 
@@ -39,10 +38,10 @@ class Bundle:
 
     `encoders` are the identities of the encoders by name, in order (see `encoder_identity`),
     `adapted` those of them that were trained with the model; `use` are the blocks of features of
-    each, and `columns` the patterns of those used (None: all). `feature_mean` and `feature_scale`
-    (n_features,) standardise them; `target_sum` is the total that expression is normalised to, or
-    "median" for each section's own median;
-    `uncertainty` holds the tensors of `uncertainty.calibration`, as far as there are any.
+    each, `columns` the patterns of those used (None: all), and `neighbours_um` the radii within
+    which their means are used too. `feature_mean` and `feature_scale` (n_inputs,) standardise them;
+    `target_sum` is the total that expression is normalised to, or "median" for each section's own
+    median; `uncertainty` holds the tensors of `uncertainty.calibration`, as far as there are any.
     """
 
     kind: str
@@ -58,6 +57,7 @@ class Bundle:
     target_sum: float | str
     provenance: dict
     uncertainty: dict[str, np.ndarray] = field(default_factory=dict)
+    neighbours_um: list[float] = field(default_factory=list)
 
 
 def write_bundle(bundle: Bundle, path: Path) -> None:
@@ -70,6 +70,7 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         HEADER_KEY: {name: header_of(encoder) for name, encoder in bundle.adapted.items()},
         "use": bundle.use,
         "columns": bundle.columns,
+        "neighbours_um": bundle.neighbours_um,
         "target_sum": bundle.target_sum,
         "provenance": {**bundle.provenance, "versions": versions()},
     }
@@ -172,53 +173,6 @@ def _require_same_encoder(found: dict, expected: dict, where: str) -> None:
     )
 
 
-def join_blocks(
-    features: dict[str, ad.AnnData], use: list[str], columns: list[str] | None, rows: list[str]
-) -> np.ndarray:
-    """The chosen blocks of every encoder side by side for the units in `rows`, float32.
-
-    `columns` are patterns of feature names, None for all.
-    """
-    blocks = []
-    for encoder, described in features.items():
-        position = described.obs_names.get_indexer(rows)
-        if (position < 0).any():
-            raise UserError(
-                problem(
-                    f"features of {encoder}",
-                    f"no features for {(position < 0).sum()} of {len(rows)} units",
-                    "features of every unit",
-                    "Delete the section's features file and run again.",
-                )
-            )
-        for block in use:
-            values = np.asarray(described.obsm[block])[position]
-            if columns is not None:
-                names = recall(described.uns)[f"{block}_names"]
-                values = values[:, [any(fnmatchcase(n, c) for c in columns) for n in names]]
-            blocks.append(values)
-    joined = np.hstack(blocks).astype(np.float32)
-    if joined.shape[1] == 0:
-        raise UserError(
-            problem(
-                "features.columns",
-                f"no feature of {', '.join(features)} that matches {', '.join(columns or [])}",
-                "one at least",
-                "Correct the patterns; features are named in uns of the features file.",
-            )
-        )
-    return joined
-
-
-def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Features in units of the training spread, float32, cut at +-8.
-
-    The cut keeps a rare outlier of another section from ruling a linear model.
-    """
-    scaled = (features - mean.astype(np.float32)) / scale.astype(np.float32)
-    return np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT, out=scaled)
-
-
 def predict(
     bundle: Bundle, features: dict[str, ad.AnnData], rows: list[str], where: str
 ) -> Prediction:
@@ -232,14 +186,14 @@ def predict(
         where,
     )
     apply = model_of(bundle.kind).apply
-    joined = join_blocks(features, bundle.use, bundle.columns, rows)
+    inputs = inputs_of(features, bundle.use, bundle.columns, bundle.neighbours_um, rows)
     expression = np.empty((len(rows), len(bundle.genes)), dtype=np.float32)
     probability = np.empty_like(expression)
     knows_domain = "domain_quantiles" in bundle.uncertainty
     percentile = np.empty(len(rows), dtype=np.float32) if knows_domain else None
     for start in range(0, len(rows), UNITS_AT_ONCE):
         part = slice(start, start + UNITS_AT_ONCE)
-        standardised = standardise(joined[part], bundle.feature_mean, bundle.feature_scale)
+        standardised = standardise(inputs[part], bundle.feature_mean, bundle.feature_scale)
         predicted = apply(bundle.tensors, bundle.settings, standardised)
         expression[part], probability[part] = predicted.expression, predicted.probability
         if knows_domain:

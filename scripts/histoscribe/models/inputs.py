@@ -1,0 +1,93 @@
+"""What a model sees of a unit: chosen features of every encoder, and their means around it."""
+
+from fnmatch import fnmatchcase
+
+import anndata as ad
+import numpy as np
+
+from histoscribe.errors import UserError, problem
+from histoscribe.neighbourhood import within
+from histoscribe.provenance import recall
+
+FEATURE_LIMIT = 8.0
+PLACES_AT_ONCE = 4096  # whose neighbours are sought together, so that memory stays small
+
+
+def inputs_of(
+    features: dict[str, ad.AnnData],
+    use: list[str],
+    columns: list[str] | None,
+    neighbours_um: list[float],
+    rows: list[str],
+) -> np.ndarray:
+    """Inputs of the units named in `rows`, float32 (n_rows, n_features * (1 + n_radii)).
+
+    The blocks `use` of every encoder that has them side by side, of these the features that match
+    one of the patterns `columns` (None: all); then for each radius their means over all units of
+    the section within it, the unit itself among them. Units are those of the features' files, so
+    the means do not depend on what was measured or filtered. Raises UserError where a unit has no
+    features, or nothing is left to see.
+    """
+    if not neighbours_um:
+        return _joined(features, use, columns, rows)
+    first = next(iter(features.values()))
+    joined = _joined(features, use, columns, list(first.obs_names))
+    position = first.obs_names.get_indexer(rows)
+    n_features = joined.shape[1]
+    inputs = np.empty((len(rows), n_features * (1 + len(neighbours_um))), dtype=np.float32)
+    inputs[:, :n_features] = joined[position]
+    xy_um = np.asarray(first.obsm["spatial"], dtype=np.float64)
+    for number, radius_um in enumerate(neighbours_um, 1):
+        block = slice(number * n_features, (number + 1) * n_features)
+        for start in range(0, len(rows), PLACES_AT_ONCE):
+            part = slice(start, start + PLACES_AT_ONCE)
+            near = within(xy_um[position[part]], xy_um, radius_um)
+            inputs[part, block] = (near @ joined) / np.diff(near.indptr)[:, None]
+    return inputs
+
+
+def standardise(inputs: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Inputs in units of the training spread, float32, cut at +-8.
+
+    The cut keeps a rare outlier of another section from ruling a linear model.
+    """
+    scaled = (inputs - mean.astype(np.float32)) / scale.astype(np.float32)
+    return np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT, out=scaled)
+
+
+def _joined(
+    features: dict[str, ad.AnnData], use: list[str], columns: list[str] | None, rows: list[str]
+) -> np.ndarray:
+    """The chosen features of the units in `rows`, (n_rows, n_features) float32."""
+    blocks = [np.empty((len(rows), 0), dtype=np.float32)]
+    for encoder, described in features.items():
+        position = described.obs_names.get_indexer(rows)
+        if (position < 0).any():
+            raise UserError(
+                problem(
+                    f"features of {encoder}",
+                    f"no features for {(position < 0).sum()} of {len(rows)} units",
+                    "features of every unit",
+                    "Delete the section's features file and run again.",
+                )
+            )
+        for block in use:
+            if block not in described.obsm:
+                continue
+            values = np.asarray(described.obsm[block])[position]
+            if columns is not None:
+                names = recall(described.uns)[f"{block}_names"]
+                values = values[:, [any(fnmatchcase(n, c) for c in columns) for n in names]]
+            blocks.append(values)
+    joined = np.hstack(blocks).astype(np.float32)
+    if joined.shape[1] == 0:
+        raise UserError(
+            problem(
+                "features.use and features.columns",
+                f"nothing in {', '.join(use)} of {', '.join(features)} that matches "
+                f"{', '.join(columns or ['*'])}",
+                "one feature at least",
+                "Correct them; features are named in uns of the features file.",
+            )
+        )
+    return joined
