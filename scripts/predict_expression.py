@@ -18,12 +18,13 @@ def main(
     units: Path,
     sample: str,
     intervals: bool,
+    threads: int,
     output: Path,
 ) -> None:
     bundle = read_bundle(bundle_path)
     adata = read_h5ad(units)
     described = {name: read_h5ad(path) for name, path in features.items()}
-    prediction = predict(bundle, described, list(adata.obs_names), f"sample {sample}")
+    prediction = predict(bundle, described, list(adata.obs_names), f"sample {sample}", threads)
     predicted = ad.AnnData(
         prediction.expression, obs=adata.obs, var=pd.DataFrame(index=bundle.genes)
     )
@@ -54,5 +55,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             units=Path(snakemake.input.units),
             sample=snakemake.wildcards.sample,
             intervals=snakemake.params.intervals,
+            threads=snakemake.threads,
             output=Path(snakemake.output[0]),
         )

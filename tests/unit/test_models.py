@@ -1,15 +1,19 @@
 from dataclasses import replace
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
 from histoscribe.models import KINDS, TrainingUnits, tensors_under
-from histoscribe.models.bundle import Bundle, model_of, read_bundle, write_bundle
+from histoscribe.models.bundle import Bundle, model_of, predict, read_bundle, write_bundle
 from histoscribe.models.multitask import MultitaskNetwork
+from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.splits import block_folds
+from histoscribe.threads import one_thread_a_call
 
 SETTINGS = {
     "ridge": {"alphas": [1, 100, 10000], "n_folds": 4, "block_um": 100},
@@ -250,6 +254,29 @@ def test_bundle_round_trip_predicts_the_same(planted, kind, tmp_path):
         model_of(kind).apply(b.tensors, b.settings, training.features) for b in (written, read)
     )
     np.testing.assert_array_equal(before.expression, after.expression)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "multitask"])
+def test_two_threads_predict_the_same(planted, kind, monkeypatch):
+    training, _ = planted
+    index = [f"u{i}" for i in range(len(training.features))]
+    features = ad.AnnData(obs=pd.DataFrame(index=index))
+    features.obsm["local"], features.obsm["global"] = np.hsplit(training.features, [4])
+    features.uns[RECORD_KEY] = record(encoder={"kind": "morphology", "tile_um": 128.0})
+    monkeypatch.setattr("histoscribe.models.bundle.UNITS_AT_ONCE", 64)
+    arguments = (bundle(planted, kind), {"morphology": features}, index, "here")
+    one, two = predict(*arguments), predict(*arguments, threads=2)
+    np.testing.assert_array_equal(one.expression, two.expression)
+    np.testing.assert_array_equal(one.probability, two.probability)
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with one_thread_a_call():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_damaged_and_foreign_bundles(planted, tmp_path):

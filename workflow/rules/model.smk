@@ -70,13 +70,13 @@ rule predict_expression:
         "<benchmarks>/predict_expression/{experiment}.{fold}.{sample}.tsv"
     conda:
         "../../envs/model.yaml"
-    threads: 1
+    threads: lambda wildcards: 2 if experiment_of(wildcards).trains_network else 1
     resources:
         mem_mb=8000,
         runtime=60,
     params:
         encoders=lambda wildcards: experiment_of(wildcards).features.encoders,
         intervals=lookup(dpath="prediction/intervals", within=config),
-        code=code_digest("models", "neighbourhood.py", "uncertainty"),
+        code=code_digest("models", "neighbourhood.py", "threads.py", "uncertainty"),
     script:
         "../../scripts/predict_expression.py"

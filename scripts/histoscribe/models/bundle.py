@@ -6,6 +6,7 @@ and its provenance; nothing in the file is executed when it is read.
 
 import importlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from histoscribe.models import KINDS, Prediction, tensors_under
 from histoscribe.models.inputs import inputs_of, standardise
 from histoscribe.provenance import recall, versions
 from histoscribe.storage import written_whole
+from histoscribe.threads import one_thread_a_call
 from histoscribe.uncertainty.domain import domain_percentile
 
 FORMAT = "histoscribe-bundle-2"
@@ -174,7 +176,11 @@ def _require_same_encoder(found: dict, expected: dict, where: str) -> None:
 
 
 def predict(
-    bundle: Bundle, features: dict[str, ad.AnnData], rows: list[str], where: str
+    bundle: Bundle,
+    features: dict[str, ad.AnnData],
+    rows: list[str],
+    where: str,
+    threads: int = 1,
 ) -> Prediction:
     """Predict the bundle's genes for the units named in `rows`, from features by encoder.
 
@@ -191,11 +197,15 @@ def predict(
     probability = np.empty_like(expression)
     knows_domain = "domain_quantiles" in bundle.uncertainty
     percentile = np.empty(len(rows), dtype=np.float32) if knows_domain else None
-    for start in range(0, len(rows), UNITS_AT_ONCE):
+
+    def predict_from(start: int) -> None:
         part = slice(start, start + UNITS_AT_ONCE)
         standardised = standardise(inputs[part], bundle.feature_mean, bundle.feature_scale)
         predicted = apply(bundle.tensors, bundle.settings, standardised)
         expression[part], probability[part] = predicted.expression, predicted.probability
         if knows_domain:
             percentile[part] = domain_percentile(bundle.uncertainty, standardised)
+
+    with one_thread_a_call(), ThreadPoolExecutor(threads) as pool:
+        list(pool.map(predict_from, range(0, len(rows), UNITS_AT_ONCE)))
     return Prediction(expression, probability, percentile)
