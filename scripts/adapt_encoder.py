@@ -4,6 +4,7 @@ from pathlib import Path
 
 from histoscribe.adapted.encoder import AdaptedSettings, write_encoder
 from histoscribe.adapted.fitting import SectionToLearn, adapt
+from histoscribe.adapted.tile_network import Base, base_from
 from histoscribe.joblog import job_log
 from histoscribe.splits import TRAIN, units_in_role
 from histoscribe.stain_normalisation import open_normalised
@@ -22,6 +23,7 @@ def main(
     target_sum: float | str,
     seed: int,
     threads: int,
+    base: Base | None,
     output: Path,
 ) -> None:
     sections = []
@@ -29,7 +31,7 @@ def main(
         slide, _ = open_normalised(image, stain, stain_reference)
         training = units_in_role(read_h5ad(file), blocks, TRAIN)
         sections.append(SectionToLearn(name, slide, um_per_px, training))
-    encoder = adapt(sections, settings, target_sum, seed, threads)
+    encoder = adapt(sections, settings, target_sum, seed, threads, base)
     write_encoder(encoder, output)
 
 
@@ -49,5 +51,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             target_sum=snakemake.params.target_sum,
             seed=snakemake.params.seed,
             threads=snakemake.threads,
+            base=base_from(snakemake.params.base, inputs.get("base")),
             output=Path(snakemake.output[0]),
         )

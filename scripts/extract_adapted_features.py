@@ -5,6 +5,7 @@ from pathlib import Path
 from histoscribe.adapted.describe import describe_units
 from histoscribe.adapted.encoder import read_encoder
 from histoscribe.adapted.places import reading_points
+from histoscribe.adapted.tile_network import Base, base_from
 from histoscribe.errors import UserError, problem
 from histoscribe.features.files import columns_digest, write_features
 from histoscribe.joblog import job_log
@@ -28,6 +29,7 @@ def main(
     kept: Path | None,
     blocks: dict | None,
     threads: int,
+    base: Base | None,
     output: Path,
 ) -> None:
     encoder = read_encoder(encoder_file, name)
@@ -53,6 +55,7 @@ def main(
         threads,
         trained_as,
         unseen_units(adata, read_h5ad(kept), blocks) if kept else None,
+        base,
     )
     identity = {
         "kind": "adapted",
@@ -82,5 +85,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             kept=Path(inputs["kept"]) if "kept" in inputs else None,
             blocks=snakemake.params.blocks,
             threads=snakemake.threads,
+            base=base_from(snakemake.params.base, inputs.get("base")),
             output=Path(snakemake.output[0]),
         )

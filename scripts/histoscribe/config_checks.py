@@ -7,6 +7,7 @@ import re
 from itertools import product
 from pathlib import Path
 
+from histoscribe.adapted.reach import OWN_STARTS
 from histoscribe.errors import problem
 from histoscribe.experiments import BASELINES, DEFAULT_GENE_SET, PRETRAINED, encoders_of
 from histoscribe.platforms import unit_width_um
@@ -64,6 +65,18 @@ def encoder_problems(name: str, encoders: dict, where: str) -> list[str]:
                 "Define it under features/encoders.",
             )
         ]
+    if encoder["kind"] == "adapted" and encoder["start"] not in OWN_STARTS:
+        start = encoders.get(encoder["start"])
+        if start is None or start["kind"] not in ("timm", "checkpoint"):
+            return [
+                problem(
+                    f"config, features/encoders/{name}/start",
+                    encoder["start"],
+                    f"{', '.join(OWN_STARTS)}, or an encoder of kind timm or checkpoint",
+                    "Correct it, or define that encoder under features/encoders.",
+                )
+            ]
+        return encoder_problems(encoder["start"], encoders, where)
     if encoder["kind"] == "checkpoint" and not Path(encoder["file"]).is_file():
         return [
             problem(
@@ -82,7 +95,7 @@ def tile_problems(config: dict, units: list[str]) -> list[str]:
     problems = []
     for name, unit in product(encoders_of(features), units):
         encoder = features["encoders"].get(name)
-        if encoder is None or encoder["kind"] == "adapted":  # said already, or needs no tile
+        if encoder is None or encoder.get("start") in OWN_STARTS:  # said already, or needs no tile
             continue
         width_um = unit_width_um(unit, config["units"]["bin_um"])
         least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from histoscribe.adapted.reach import reach_um
+from histoscribe.adapted.reach import OWN_STARTS, reach_um
 from histoscribe.block_split import BlockSplit
 from histoscribe.config_checks import NAME
 from histoscribe.errors import problem
@@ -60,7 +60,7 @@ def widest_um(config: dict, choices: Iterable[FeatureChoice]) -> float:
         widths = [features["tile_um"]]
         for name in choice.encoders:
             encoder = features["encoders"].get(name, {"kind": "unknown"})
-            if encoder["kind"] == "adapted":
+            if encoder["kind"] == "adapted" and encoder["start"] in OWN_STARTS:
                 reach = reach_um(encoder["um_per_px"], config["image"]["um_per_px"])
                 widths.append(reach + features["tile_um"] / 2)
             widths.append(2 * encoder.get("radius_um", 0))

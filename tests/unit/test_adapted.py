@@ -222,6 +222,10 @@ def test_a_coarse_level_is_brought_to_the_place_of_the_finer_one():
     np.testing.assert_allclose(finer[1:], expected[1:])
 
 
+def test_all_of_the_network_learns():
+    assert all(weight.requires_grad for weight in network_of(SMALL).parameters())
+
+
 def test_imagenet_weights_know_a_cup_of_coffee():
     pixels = resize(data.coffee()[:, 100:500], (224, 224), anti_aliasing=True)
     network = timm.create_model(ARCHITECTURE, pretrained=False).eval()

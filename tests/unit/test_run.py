@@ -269,6 +269,17 @@ def test_config_problems(config, folder, repository, change, message):
     assert message in problems_of(changed, folder, GOOD, repository)
 
 
+ADAPTED = {
+    "kind": "adapted",
+    "um_per_px": 1,
+    "steps": 1,
+    "n_networks": 2,
+    "views": 1,
+    "block_um": 640,
+    "buffer_um": 64,
+}
+
+
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
@@ -277,6 +288,8 @@ def test_config_problems(config, folder, repository, change, message):
         ({"kind": "checkpoint", "name": "x"}, "encoders/mine: found 'file' is a required"),
         ({"name": "x"}, "'kind' is a required property"),
         ({"kind": "checkpoint", "file": "no.pth"}, "features/encoders/mine/file: found no file"),
+        ({**ADAPTED, "start": "uni"}, "encoders/mine/start: found uni; expected imagenet, random"),
+        ({**ADAPTED, "start": "morphology"}, "encoders/mine/start: found morphology"),
     ],
 )
 def test_encoder_problems(config, folder, repository, encoder, message):

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
+from histoscribe.adapted.reach import OWN_STARTS
 from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES, tunable
@@ -178,12 +179,14 @@ def adapted_stain_inputs(wildcards):
 
 def encoder_weights(wildcards):
     """The file or folder an encoder loads, so that it is there before the job starts."""
-    encoder = ENCODERS[wildcards.encoder]
-    if encoder["kind"] == "checkpoint":
-        return {"weights": encoder["file"]}
-    if encoder["kind"] == "timm":
-        return {"weights": "resources/retrieved/encoders/{encoder}"}
-    return {}
+    weights = weights_of(wildcards.encoder)
+    return {"weights": weights} if weights else {}
+
+
+def weights_of(name):
+    encoder = ENCODERS[name]
+    retrieved = f"resources/retrieved/encoders/{name}"
+    return {"checkpoint": encoder.get("file"), "timm": retrieved}.get(encoder["kind"])
 
 
 def is_network(wildcards):

@@ -49,10 +49,37 @@ rule extract_features:
         "../../scripts/extract_features.py"
 
 
+def base_of(wildcards):
+    """The pretrained encoder that an adapted one starts from, by name; None for our own network."""
+    start = ENCODERS[wildcards.encoder]["start"]
+    return None if start in OWN_STARTS else start
+
+
+def base_weights(wildcards):
+    """The weights of that encoder."""
+    name = base_of(wildcards)
+    return {"base": weights_of(name)} if name else {}
+
+
+def base_params(wildcards):
+    """What else there is to know of it, as plain values."""
+    name = base_of(wildcards)
+    if name is None:
+        return None
+    encoder = ENCODERS[name]
+    return {
+        "kind": encoder["kind"],
+        "name": encoder.get("name", name),
+        "architecture": encoder.get("architecture"),
+        "tile_um": config["features"]["tile_um"],
+    }
+
+
 rule adapt_encoder:
     """Train an encoder on the images and the expression of the fold's training units."""
     input:
         unpack(adapted_stain_inputs),
+        unpack(base_weights),
         images=of_training("image.ome.tif"),
         units=of_training("units.h5ad"),
     output:
@@ -74,12 +101,16 @@ rule adapt_encoder:
         samples=lambda wildcards: fold_of(wildcards).training,
         blocks=blocks_of,
         settings=lookup(dpath="features/encoders/{encoder}", within=config),
+        base=base_params,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
         code=code_digest(
             "adapted",
+            "features/checkpoints.py",
             "features/stain.py",
+            "features/tiles.py",
+            "features/vit.py",
             "splits.py",
             "image",
             "expression.py",
@@ -95,6 +126,7 @@ rule extract_adapted_features:
     input:
         unpack(stain_inputs),
         unpack(kept_units),
+        unpack(base_weights),
         encoder=lambda wildcards: adapted_file(wildcards.encoder),
         image="<results>/sections/{sample}/image.ome.tif",
         units="<results>/sections/{sample}/units.raw.h5ad",
@@ -119,9 +151,13 @@ rule extract_adapted_features:
         blocks=blocks_of,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
+        base=base_params,
         code=code_digest(
             "adapted",
+            "features/checkpoints.py",
             "features/stain.py",
+            "features/tiles.py",
+            "features/vit.py",
             "features/files.py",
             "image",
             "splits.py",

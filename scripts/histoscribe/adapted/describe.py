@@ -11,6 +11,8 @@ from histoscribe.adapted.encoder import AdaptedEncoder, blind_network
 from histoscribe.adapted.network import ContextNetwork, network_of
 from histoscribe.adapted.patches import StainedImage, mirrored
 from histoscribe.adapted.reach import CELL_PX
+from histoscribe.adapted.tile_network import Base
+from histoscribe.adapted.tiles import foretell_tiles
 from histoscribe.features import UnitFeatures
 from histoscribe.image import Slide
 from histoscribe.neighbourhood import within
@@ -30,22 +32,27 @@ def describe_units(
     threads: int,
     trained_as: str | None = None,
     unseen: np.ndarray | None = None,
+    base: Base | None = None,
 ) -> UnitFeatures:
     """Foretold components of units: of the unit (local), and of all units within its tile (global).
 
     `trained_as` names the training section that this is: there, a unit is described by the network
     that has not seen its expression, and so are the units around it. Elsewhere, and for its units
-    `unseen` (n_units,) bool that no network has learnt from, all networks are averaged.
+    `unseen` (n_units,) bool that no network has learnt from, all networks are averaged. `base` is
+    the pretrained encoder that the networks start from, where they do.
     """
     torch_setup.set_threads(threads)
-    image = StainedImage.of(slide, um_per_px, encoder.settings.um_per_px)
     xy_um = np.asarray(xy_um, dtype=np.float64).reshape(-1, 2)
     blind = np.full(len(xy_um), -1)
     if trained_as is not None:
         blind = blind_network(xy_um, encoder.blind[trained_as], encoder.settings.block_um)
     if unseen is not None:
         blind[unseen] = -1
-    foretold = _foretell(encoder, image, xy_um, offsets_um)
+    if base is None:
+        image = StainedImage.of(slide, um_per_px, encoder.settings.um_per_px)
+        foretold = _foretell(encoder, image, xy_um, offsets_um)
+    else:
+        foretold = foretell_tiles(encoder, base, slide, um_per_px, xy_um, offsets_um)
     n_components = encoder.settings.n_components
     numbers = np.arange(len(foretold))[:, None]
     weights = np.where(blind == -1, 1 / len(foretold), blind == numbers).astype(np.float32)
@@ -95,7 +102,7 @@ def _read(
     network: ContextNetwork, pixels: np.ndarray, places: np.ndarray, device: torch.device
 ) -> np.ndarray:
     with torch.inference_mode():
-        image = torch.from_numpy(pixels)[None].to(device, memory_format=torch.channels_last)
+        image = torch.from_numpy(pixels)[None].to(device)
         features = network.features(image)
         read = []
         for start in range(0, len(places), UNITS_AT_ONCE):

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from histoscribe.adapted.reach import OWN_STARTS
 from histoscribe.errors import UserError, problem
 from histoscribe.storage import written_whole
 
@@ -32,6 +33,10 @@ class AdaptedSettings:
     hidden matrices. Each is blind to its share of the blocks of `block_um` and to units within
     `buffer_um` of them. `views` (1 to 8) is the number of mirrored and turned images whose results
     are averaged.
+
+    Any other `start` names a pretrained encoder of the config, which sees the tile of a unit,
+    `tiles_per_step` of them a step; of it changes of `rank` and the `last_blocks` are trained (see
+    `TileNetwork`).
     """
 
     um_per_px: float
@@ -49,10 +54,18 @@ class AdaptedSettings:
     batch_size: int = 4
     patch_px: int = 256
     units_per_patch: int = 1200
+    tiles_per_step: int = 32
+    rank: int = 8
+    last_blocks: int = 0
     learning_rate: float = 0.001
     backbone_learning_rate: float = 0.001
     matrix_learning_rate: float = 0.02
     weight_decay: float = 0.05
+
+    @property
+    def is_finetuned(self) -> bool:
+        """Whether it starts from a pretrained encoder of the config."""
+        return self.start not in OWN_STARTS
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,8 @@ class AdaptedEncoder:
 
     `weights` holds one state a network; `unit` the kind of unit; `blind` for each training section
     an array (n_blocks, 3) of a block's column and row and the network that has not seen it;
-    `learnt_from` for each the digest of the names of its units (`names_digest`).
+    `learnt_from` for each the digest of the names of its units (`names_digest`); `base` is the
+    digest of the weights of the encoder that it starts from, where these are not its own.
     """
 
     settings: AdaptedSettings
@@ -69,6 +83,7 @@ class AdaptedEncoder:
     unit: str
     blind: dict[str, np.ndarray]
     learnt_from: dict[str, str] = field(default_factory=dict)
+    base: str | None = None
 
     def digest(self) -> str:
         """Digest of the networks' weights."""
@@ -118,6 +133,7 @@ def header_of(encoder: AdaptedEncoder) -> dict:
         "settings": asdict(encoder.settings),
         "unit": encoder.unit,
         "learnt_from": encoder.learnt_from,
+        "base": encoder.base,
     }
 
 
@@ -167,8 +183,8 @@ def encoder_of(tensors: dict[str, np.ndarray], header: dict, name: str) -> Adapt
             blind[rest] = value
         else:
             weights[int(kind.removeprefix("network."))][rest] = value
-    learnt_from = header.get("learnt_from", {})
-    return AdaptedEncoder(settings, weights, header["unit"], blind, learnt_from)
+    learnt_from, base = header.get("learnt_from", {}), header.get("base")
+    return AdaptedEncoder(settings, weights, header["unit"], blind, learnt_from, base)
 
 
 def _unreadable(path: Path, reason: str) -> UserError:

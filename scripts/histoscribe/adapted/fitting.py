@@ -12,6 +12,7 @@ from histoscribe.adapted.genes import choose_genes, leading_directions
 from histoscribe.adapted.network import network_of, starting_weights
 from histoscribe.adapted.patches import StainedImage
 from histoscribe.adapted.places import reading_points
+from histoscribe.adapted.tile_network import Base, tile_network_of
 from histoscribe.adapted.training import (
     TrainedNetwork,
     TrainingImage,
@@ -41,8 +42,9 @@ def adapt(
     target_sum: float | str,
     seed: int,
     threads: int,
+    base: Base | None = None,
 ) -> AdaptedEncoder:
-    """Train the networks of an encoder.
+    """Train the networks of an encoder; they start from `base`, if it is given.
 
     Raises UserError where sections share no gene or are too small to hold a part out.
     """
@@ -61,20 +63,22 @@ def adapt(
     folds = hold_out_folds(images, settings, seed)
     if settings.steps:
         trained = [
-            train_network(images, folds, number, settings, seed, threads)
+            train_network(images, folds, number, settings, seed, threads, base)
             for number in range(settings.n_networks)
         ]
         weights = with_common_features(trained, settings.n_components)
     else:
         torch.manual_seed(seed)
-        weights = [_untrained(settings) for _ in range(settings.n_networks)]
+        offsets_um = images[0].offsets_um
+        weights = [_untrained(settings, base, offsets_um) for _ in range(settings.n_networks)]
     blind = {
         image.name: blocks_of(image.xy_um, fold, settings.block_um)
         for image, fold in zip(images, folds, strict=True)
     }
     unit = unit_kind(recall(sections[0].units.uns))
     learnt_from = {s.name: names_digest(s.units.obs_names) for s in sections}
-    return AdaptedEncoder(settings, weights, unit, blind, learnt_from)
+    digest = base.digest() if base else None
+    return AdaptedEncoder(settings, weights, unit, blind, learnt_from, digest)
 
 
 def with_common_features(
@@ -96,6 +100,12 @@ def with_common_features(
     ]
 
 
-def _untrained(settings: AdaptedSettings) -> dict[str, np.ndarray]:
-    network = network_of(settings, backbone=starting_weights(settings))
-    return {name: value.numpy() for name, value in network.state_dict().items()}
+def _untrained(
+    settings: AdaptedSettings, base: Base | None, offsets_um: np.ndarray
+) -> dict[str, np.ndarray]:
+    if base is None:
+        network = network_of(settings, backbone=starting_weights(settings))
+    else:
+        network = tile_network_of(settings, base, offsets_um)
+    learnt = (item for item in network.named_parameters() if item[1].requires_grad)
+    return {name: weight.detach().numpy() for name, weight in learnt}

@@ -102,7 +102,7 @@ class Backbone(nn.Module):
 
 def _folded(convolution: nn.Conv2d, normalisation: nn.BatchNorm2d) -> nn.Sequential:
     fused = nn.utils.fuse_conv_bn_eval(convolution, normalisation)
-    return nn.Sequential(fused, normalisation.act)
+    return nn.Sequential(fused.requires_grad_(True), normalisation.act)  # its bias is frozen else
 
 
 class ContextNetwork(nn.Module):
@@ -130,15 +130,7 @@ class ContextNetwork(nn.Module):
             Pointwise(nn.LayerNorm(width), nn.Linear(width, map_width)) for width in coarse
         )
         self.on_map = nn.ModuleList(Block(map_width) for _ in coarse)
-        self.head = nn.Sequential(
-            nn.LayerNorm(map_width + fine),
-            nn.Dropout(dropout),
-            nn.Linear(map_width + fine, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-        )
-        self.decoder = nn.Linear(hidden, n_outputs)
-        nn.init.normal_(self.decoder.weight, std=0.01)
+        self.head, self.decoder = head_and_decoder(map_width + fine, hidden, n_outputs, dropout)
         self.stride_px = STRIDES_PX[-1]
         self.reach_px = reach_px()
 
@@ -147,6 +139,7 @@ class ContextNetwork(nn.Module):
 
         The finest level as it is, and the next with all coarser ones brought to it.
         """
+        image = image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(image.device.type, enabled=False):  # half precision would band colours
             density = (image.permute(0, 2, 3, 1) @ self.stains).clamp(min=0)
         seen = (2 * torch.exp(-density) - 1).permute(0, 3, 1, 2)
@@ -161,7 +154,11 @@ class ContextNetwork(nn.Module):
 
         A unit of several points is described by their mean.
         """
-        return self.decoder(self.head(self.read(self.features(image), places)))
+        return self.decoder(self.hidden(image, places))
+
+    def hidden(self, image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """The last hidden layer, (n, n_units, hidden)."""
+        return self.head(self.read(self.features(image), places))
 
     @staticmethod
     def read(features: list[torch.Tensor], places: torch.Tensor) -> torch.Tensor:
@@ -173,6 +170,22 @@ class ContextNetwork(nn.Module):
             at = functional.grid_sample(level, grid, align_corners=False, padding_mode="border")
             values.append(at.mean(dim=3).transpose(1, 2))
         return torch.cat(values, dim=2)
+
+
+def head_and_decoder(
+    n_inputs: int, hidden: int, n_outputs: int, dropout: float
+) -> tuple[nn.Sequential, nn.Linear]:
+    """From what is read at a unit to a hidden layer, and from this to outputs."""
+    head = nn.Sequential(
+        nn.LayerNorm(n_inputs),
+        nn.Dropout(dropout),
+        nn.Linear(n_inputs, hidden),
+        nn.GELU(),
+        nn.Dropout(dropout),
+    )
+    decoder = nn.Linear(hidden, n_outputs)
+    nn.init.normal_(decoder.weight, std=0.01)
+    return head, decoder
 
 
 def shift_px(stride: int) -> float:

@@ -1,5 +1,6 @@
 """How far the network of the adapted encoder sees. Light: the Snakefile imports it."""
 
+OWN_STARTS = ("imagenet", "random")  # of this network; any other start names an encoder
 KERNEL_PX = 5
 # Of EfficientNet-lite0: kernel and stride of the stem; kernel, stride and blocks of each stage.
 STEM = (3, 2)

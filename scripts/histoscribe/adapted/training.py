@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from histoscribe import torch_setup
 from histoscribe.adapted.encoder import AdaptedSettings
-from histoscribe.adapted.network import ContextNetwork, network_of, starting_weights
+from histoscribe.adapted.network import network_of, starting_weights
 from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
+from histoscribe.adapted.tile_network import Base, tile_network_of
+from histoscribe.adapted.tiles import tile_batches
 from histoscribe.errors import UserError, problem
 from histoscribe.splits import block_folds, outside_buffer
 
@@ -63,8 +65,9 @@ def train_network(
     settings: AdaptedSettings,
     seed: int,
     threads: int,
+    base: Base | None = None,
 ) -> TrainedNetwork:
-    """The network that is blind to the units of fold `held_out`.
+    """The network that is blind to the units of fold `held_out`; it starts from `base`, if given.
 
     Raises UserError where that leaves nothing to learn from.
     """
@@ -86,20 +89,22 @@ def train_network(
                 "Make the blocks smaller, or add training sections.",
             )
         )
-    network = (
-        network_of(settings, sections[0].expression.shape[1], starting_weights(settings))
-        .to(device, memory_format=torch.channels_last)
-        .train()
-    )
+    n_genes = sections[0].expression.shape[1]
+    if base is None:
+        network = network_of(settings, n_genes, starting_weights(settings))
+        batches = _batches(sections, learns, settings, rng)
+    else:
+        network = tile_network_of(settings, base, sections[0].offsets_um, n_genes)
+        batches = tile_batches(sections, learns, settings, base.tile_um, rng)
+    network = network.to(device, memory_format=torch.channels_last).train()
     optimisers, schedules = _optimisers(network, settings)
-    mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    batches = _batches(sections, learns, settings, rng)
+    learnt = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    mean = {name: weight.detach().clone() for name, weight in learnt.items()}
     moment, losses = torch.zeros(settings.hidden, settings.hidden), []
     for step in tqdm(range(settings.steps), desc=f"network {held_out + 1}", disable=None):
-        image, places, expression, counted = (torch.from_numpy(a).to(device) for a in next(batches))
+        *seen, expression, counted = (torch.from_numpy(a).to(device) for a in next(batches))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            image = image.contiguous(memory_format=torch.channels_last)
-            hidden = network.head(network.read(network.features(image), places))
+            hidden = network.hidden(*seen)
             foretold = network.decoder(hidden)
         error = ((foretold.float() - expression) ** 2).mean(dim=2)
         loss = (error * counted).sum() / counted.sum().clamp(min=1)
@@ -110,8 +115,8 @@ def train_network(
             stepped.step()
         share = 1 / min(step + 1, MEMORY_STEPS)
         with torch.no_grad():
-            for name, value in network.state_dict().items():
-                mean[name].lerp_(value, share)
+            for name, weight in learnt.items():
+                mean[name].lerp_(weight, share)
             rows = hidden.detach().float()[counted > 0]
             moment.lerp_((rows.T @ rows / max(len(rows), 1)).cpu(), share)
         losses.append(float(loss.detach()))
@@ -125,11 +130,13 @@ def train_network(
 
 
 def _optimisers(
-    network: ContextNetwork, settings: AdaptedSettings
+    network: nn.Module, settings: AdaptedSettings
 ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
     """Muon (Jordan et al., 2024) for hidden matrices, which saves steps; AdamW for the rest."""
     hidden, backbone, rest = [], [], []
     for name, weight in network.named_parameters():
+        if not weight.requires_grad:
+            continue
         if name.startswith("backbone"):
             backbone.append(weight)
         elif weight.ndim == 2 and not name.startswith("decoder"):

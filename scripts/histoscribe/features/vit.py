@@ -71,14 +71,15 @@ class Encoder:
             with torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
             ):
-                tokens, context = _tokens_and_context(
-                    self.model, self._normalised(pixels), self.n_prefix, self.has_class_token
+                tokens, context = tokens_and_context(
+                    self.model, self.normalised(pixels), self.n_prefix, self.has_class_token
                 )
             tokens = tokens.float()
             local = torch.einsum("bt,btd->bd", shares, tokens)
             return tuple(x.cpu().numpy() for x in (local, context.float(), tokens.mean(dim=1)))
 
-    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (b, 3, t, t) of 0-255 as the network sees them."""
         pixels = pixels.float()
         if pixels.shape[2:] != self.input_px:
             pixels = torch.nn.functional.interpolate(
@@ -173,7 +174,7 @@ def wrap_model(
         trial = torch.zeros(1, 3, *input_px, device=target)
         output = model.forward_features(trial)
         grid = _grid_of(model, output, n_prefix, name)
-        tokens, context = _tokens_and_context(model, trial, n_prefix, has_class_token)
+        tokens, context = tokens_and_context(model, trial, n_prefix, has_class_token)
     return Encoder(
         name=name,
         model=model,
@@ -274,7 +275,7 @@ def _build(
         ) from error
 
 
-def _tokens_and_context(
+def tokens_and_context(
     model: torch.nn.Module, pixels: torch.Tensor, n_prefix: int, has_class_token: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Patch tokens (b, rows * columns, n_local) and context (b, n_context)."""
