@@ -57,8 +57,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             nuclei=Path(inputs["nuclei"]) if "nuclei" in inputs else None,
             um_per_px=snakemake.params.um_per_px,
             settings=EncoderSettings(
-                **snakemake.params.encoder,
-                tile_um=snakemake.params.tile_um,
+                **{"tile_um": snakemake.params.tile_um, **snakemake.params.encoder},
                 batch_size=snakemake.params.batch_size,
                 weights=inputs.get("weights"),
             ),

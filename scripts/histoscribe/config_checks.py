@@ -99,11 +99,13 @@ def tile_problems(config: dict, units: list[str]) -> list[str]:
             continue
         width_um = unit_width_um(unit, config["units"]["bin_um"])
         least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
-        if features["tile_um"] < least_um:
+        own = f"/encoders/{name}" if "tile_um" in encoder else ""
+        tile_um = encoder.get("tile_um", features["tile_um"])
+        if tile_um < least_um:
             problems.append(
                 problem(
-                    "config, features/tile_um",
-                    f"{features['tile_um']:g} um",
+                    f"config, features{own}/tile_um",
+                    f"{tile_um:g} um",
                     f"at least {least_um} um, for a {unit} as the unit and the encoder "
                     f"{name} at image.um_per_px {um_per_px:g}",
                     "Raise it; the tile is the unit's surroundings, 128 um by default.",

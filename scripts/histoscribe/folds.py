@@ -63,7 +63,7 @@ def widest_um(config: dict, choices: Iterable[FeatureChoice]) -> float:
             if encoder["kind"] == "adapted" and encoder["start"] in OWN_STARTS:
                 reach = reach_um(encoder["um_per_px"], config["image"]["um_per_px"])
                 widths.append(reach + features["tile_um"] / 2)
-            widths.append(2 * encoder.get("radius_um", 0))
+            widths += [2 * encoder.get("radius_um", 0), encoder.get("tile_um", 0)]
         widest = max(widest, max(widths) + 2 * max(choice.neighbours_um, default=0))
     return widest
 

@@ -222,8 +222,13 @@ def test_a_coarse_level_is_brought_to_the_place_of_the_finer_one():
     np.testing.assert_allclose(finer[1:], expected[1:])
 
 
-def test_all_of_the_network_learns():
-    assert all(weight.requires_grad for weight in network_of(SMALL).parameters())
+def test_all_of_the_network_is_stored_and_learns_but_for_biases_of_the_backbone():
+    network = network_of(SMALL)
+    weights = dict(network.named_parameters())
+    assert set(network.stored()) == set(weights)
+    frozen = {name for name, weight in weights.items() if not weight.requires_grad}
+    of_backbone = {name for name in weights if name.startswith("backbone")}
+    assert frozen == {name for name in of_backbone if name.endswith("bias")}
 
 
 def test_imagenet_weights_know_a_cup_of_coffee():

@@ -71,7 +71,7 @@ def base_params(wildcards):
         "kind": encoder["kind"],
         "name": encoder.get("name", name),
         "architecture": encoder.get("architecture"),
-        "tile_um": config["features"]["tile_um"],
+        "tile_um": encoder.get("tile_um", config["features"]["tile_um"]),
     }
 
 

@@ -107,5 +107,4 @@ def _untrained(
         network = network_of(settings, backbone=starting_weights(settings))
     else:
         network = tile_network_of(settings, base, offsets_um)
-    learnt = (item for item in network.named_parameters() if item[1].requires_grad)
-    return {name: weight.detach().numpy() for name, weight in learnt}
+    return {name: weight.detach().numpy() for name, weight in network.stored().items()}

@@ -102,7 +102,8 @@ class Backbone(nn.Module):
 
 def _folded(convolution: nn.Conv2d, normalisation: nn.BatchNorm2d) -> nn.Sequential:
     fused = nn.utils.fuse_conv_bn_eval(convolution, normalisation)
-    return nn.Sequential(fused.requires_grad_(True), normalisation.act)  # its bias is frozen else
+    fused.bias.requires_grad_(False)  # to train it gains nothing, and doubles the time
+    return nn.Sequential(fused, normalisation.act)
 
 
 class ContextNetwork(nn.Module):
@@ -133,6 +134,10 @@ class ContextNetwork(nn.Module):
         self.head, self.decoder = head_and_decoder(map_width + fine, hidden, n_outputs, dropout)
         self.stride_px = STRIDES_PX[-1]
         self.reach_px = reach_px()
+
+    def stored(self) -> dict[str, torch.Tensor]:
+        """What an encoder's file holds of the network: all of it."""
+        return self.state_dict()
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """The maps that places are read from: (n, channels, height / stride, width / stride).

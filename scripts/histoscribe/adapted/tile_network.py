@@ -84,6 +84,10 @@ class TileNetwork(nn.Module):
         self.backbone.eval()
         return self
 
+    def stored(self) -> dict[str, torch.Tensor]:
+        """What an encoder's file holds of the network: what was learnt."""
+        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.hidden(tiles))
 

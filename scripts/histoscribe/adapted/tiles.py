@@ -117,7 +117,7 @@ def with_learnt(network: TileNetwork, state: dict[str, np.ndarray]) -> TileNetwo
     """The network with what was learnt of it in place."""
     values = {name: torch.from_numpy(value.copy()) for name, value in state.items()}
     strange = network.load_state_dict(values, strict=False).unexpected_keys
-    missing = {n for n, w in network.named_parameters() if w.requires_grad} - set(values)
+    missing = set(network.stored()) - set(values)
     if strange or missing:
         raise ValueError(f"weights of another network: {sorted({*strange, *missing})[:3]}")
     return network

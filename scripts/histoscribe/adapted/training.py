@@ -98,8 +98,8 @@ def train_network(
         batches = tile_batches(sections, learns, settings, base.tile_um, rng)
     network = network.to(device, memory_format=torch.channels_last).train()
     optimisers, schedules = _optimisers(network, settings)
-    learnt = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
-    mean = {name: weight.detach().clone() for name, weight in learnt.items()}
+    stored = network.stored()
+    mean = {name: weight.detach().clone() for name, weight in stored.items()}
     moment, losses = torch.zeros(settings.hidden, settings.hidden), []
     for step in tqdm(range(settings.steps), desc=f"network {held_out + 1}", disable=None):
         *seen, expression, counted = (torch.from_numpy(a).to(device) for a in next(batches))
@@ -115,7 +115,7 @@ def train_network(
             stepped.step()
         share = 1 / min(step + 1, MEMORY_STEPS)
         with torch.no_grad():
-            for name, weight in learnt.items():
+            for name, weight in stored.items():
                 mean[name].lerp_(weight, share)
             rows = hidden.detach().float()[counted > 0]
             moment.lerp_((rows.T @ rows / max(len(rows), 1)).cpu(), share)

@@ -7,7 +7,7 @@ features; the features themselves stay beside them.
 
 import numpy as np
 
-from histoscribe.models import Prediction, TrainingUnits, ridge
+from histoscribe.models import Prediction, TrainingUnits, ridge, shared_ridge
 
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
@@ -25,7 +25,7 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     # In ridge's scale: all waves together weigh as much as all features.
     height = np.float32(np.sqrt(2 * n_features / settings["n_waves"]))
     tensors = {"waves": waves, "phases": phases, "height": np.array([height])}
-    return tensors | ridge.fit_on(training, settings, seed, lambda x: _bent(tensors, x))
+    return tensors | shared_ridge.fit_on(training, settings, seed, lambda x: _bent(tensors, x))
 
 
 def refit(
@@ -34,7 +34,7 @@ def refit(
     """Weights by the chosen units, (n_units,) bool, with the waves and penalties of `tensors`."""
     del settings
     waves = {name: tensors[name] for name in ("waves", "phases", "height")}
-    return waves | ridge.refit_on(training, chosen, tensors, lambda x: _bent(tensors, x))
+    return waves | shared_ridge.refit_on(training, chosen, tensors, lambda x: _bent(tensors, x))
 
 
 def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) -> Prediction:

@@ -6,7 +6,7 @@ units and the cost hardly depends on the number of penalties.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,20 +36,31 @@ def fit_on(
 ) -> dict[str, np.ndarray]:
     """`fit` on what `transform` makes of the features, a part of the units at a time."""
     alphas = np.asarray(settings["alphas"], dtype=np.float64)
+    error = np.zeros((len(alphas), 2 * training.expression.shape[1]))
+    for fitted, held in moments_of_folds(training, settings, seed, transform):
+        error += _held_out_error(fitted, held, alphas)
+    best = alphas[np.argmin(error, axis=0)]
+    LOG.info("penalties chosen (quartiles): %s", np.quantile(best, [0.25, 0.5, 0.75]))
+    everything = np.ones(len(training.features), dtype=bool)
+    return refit_on(training, everything, {"alpha": best}, transform)
+
+
+def moments_of_folds(
+    training: TrainingUnits, settings: dict, seed: int, transform: Transform
+) -> Iterator[tuple["Moments", "Moments"]]:
+    """Of each fold, the moments of the units to fit on and of those held out, in blocks.
+
+    Raises UserError where there is no such fold.
+    """
     fold = block_folds(
         training.xy_um, training.section, settings["block_um"], settings["n_folds"], seed
     )
-    error = np.zeros((len(alphas), 2 * training.expression.shape[1]))
     n_folds_used = 0
     for k in range(settings["n_folds"]):
-        held_out = fold == k
-        usable = outside_buffer(training.xy_um, training.section, held_out, training.tile_um)
-        if held_out.any() and usable.any():
-            error += _held_out_error(
-                _moments(training, usable, transform),
-                _moments(training, held_out, transform),
-                alphas,
-            )
+        held = fold == k
+        usable = outside_buffer(training.xy_um, training.section, held, training.tile_um)
+        if held.any() and usable.any():
+            yield moments_of(training, usable, transform), moments_of(training, held, transform)
             n_folds_used += 1
     if n_folds_used == 0:
         raise UserError(
@@ -61,10 +72,6 @@ def fit_on(
                 "Make the blocks smaller, or add training sections.",
             )
         )
-    best = alphas[np.argmin(error, axis=0)]
-    LOG.info("penalties chosen (quartiles): %s", np.quantile(best, [0.25, 0.5, 0.75]))
-    everything = np.ones(len(training.features), dtype=bool)
-    return refit_on(training, everything, {"alpha": best}, transform)
 
 
 def refit(
@@ -83,10 +90,10 @@ def refit_on(
 ) -> dict[str, np.ndarray]:
     """`refit` on what `transform` makes of the features."""
     alpha = np.asarray(tensors["alpha"], dtype=np.float64)
-    moments = _moments(training, chosen, transform)
+    moments = moments_of(training, chosen, transform)
     mean, intercept = moments.feature_mean, moments.outcome_mean
     gram, cross = moments.about(mean, intercept)
-    values, vectors = _directions(gram, moments.n)
+    values, vectors = directions_of(gram, moments.n)
     rotated = vectors.T @ cross
     weights = vectors @ (rotated / (values[:, None] + alpha))
     return {
@@ -130,7 +137,7 @@ class Moments:
         return gram, cross
 
 
-def _moments(training: TrainingUnits, chosen: np.ndarray, transform: Transform) -> Moments:
+def moments_of(training: TrainingUnits, chosen: np.ndarray, transform: Transform) -> Moments:
     """Moments of features and outcomes (expression, then its 0/1 indicator), in float64."""
     n_features = transform(training.features[:1]).shape[1]
     n_outcomes = 2 * training.expression.shape[1]
@@ -149,7 +156,7 @@ def _moments(training: TrainingUnits, chosen: np.ndarray, transform: Transform) 
     return Moments(len(rows), x_sum, y_sum, xx, xy, yy)
 
 
-def _directions(gram: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray]:
+def directions_of(gram: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors; of `n_units` units, no more than these can tell apart."""
     values, vectors = np.linalg.eigh(gram)
     return np.maximum(values[-n_units:], 0), vectors[:, -n_units:]
@@ -161,7 +168,7 @@ def _held_out_error(fitted: Moments, held: Moments, alphas: np.ndarray) -> np.nd
     gram, cross = fitted.about(mean, intercept)
     held_gram, held_cross = held.about(mean, intercept)
     total = held.yy - 2 * intercept * held.y + held.n * intercept**2
-    values, vectors = _directions(gram, fitted.n)
+    values, vectors = directions_of(gram, fitted.n)
     rotated = vectors.T @ cross
     held_gram = vectors.T @ held_gram @ vectors
     held_cross = vectors.T @ held_cross
