@@ -98,7 +98,13 @@ def test_the_override_is_that_of_the_best_trial(unbroken):
     config = {
         "bundle": None,
         "genes": {},
-        "features": {"encoder": "morphology", "use": [], "columns": None, "shuffled": False},
+        "features": {
+            "encoder": "morphology",
+            "use": [],
+            "columns": None,
+            "neighbours_um": [],
+            "shuffled": False,
+        },
         "model": {"kind": "ridge", "ridge": {"alphas": [1]}, "kernel": {"n_waves": 1, "gamma": 1}},
         "training": {},
     }
@@ -334,7 +340,13 @@ def test_experiments_without_a_space_are_left_out():
     config = {
         "bundle": None,
         "genes": {},
-        "features": {"encoder": "morphology", "use": [], "columns": None, "shuffled": False},
+        "features": {
+            "encoder": "morphology",
+            "use": [],
+            "columns": None,
+            "neighbours_um": [],
+            "shuffled": False,
+        },
         "model": {"kind": "ridge"},
         "training": {},
     }

@@ -40,9 +40,9 @@ def fit_on(
     for fitted, held in moments_of_folds(training, settings, seed, transform):
         of_fold = _held_out_products(fitted, held, alphas, n_directions)
         product, square = product + of_fold[0], square + of_fold[1]
-    worth = np.array(
-        [[_worth(c, v) for c, v in zip(*x, strict=True)] for x in zip(product, square, strict=True)]
-    )
+    worth = np.zeros_like(product)
+    for at in np.ndindex(product.shape[:2]):
+        worth[at] = _worth(product[at], square[at])
     explained = (2 * worth * product - worth**2 * square).sum(axis=2)  # (n_alphas, 2)
     best = explained.argmax(axis=0)
     chosen = {"alpha": alphas[best], "worth": worth[best, [0, 1]]}
@@ -91,7 +91,7 @@ class _Solver:
         self.values, self.vectors = directions_of(gram, fitted.n)
         self.cross = self.vectors.T @ cross
         variance = fitted.yy / fitted.n - fitted.outcome_mean**2
-        self.spread = np.sqrt(np.maximum(variance, LITTLE))
+        self.spread = np.sqrt(np.where(variance > LITTLE, variance, 0))  # 0: all units are alike
 
     def weights(
         self, half: int, alpha: float, n_directions: int
@@ -105,7 +105,7 @@ class _Solver:
         genes = slice(half * n_genes, (half + 1) * n_genes)
         spread = self.spread[genes]
         weights = self.cross[:, genes] / (self.values + alpha)[:, None]
-        scaled = np.sqrt(self.values)[:, None] * weights / spread
+        scaled = np.sqrt(self.values)[:, None] * _in_spreads(weights, spread)
         _, main = np.linalg.eigh(scaled.T @ scaled)
         return weights, main[:, ::-1][:, :n_directions], spread
 
@@ -114,7 +114,12 @@ def _shrunk(
     weights: np.ndarray, main: np.ndarray, spread: np.ndarray, worth: np.ndarray
 ) -> np.ndarray:
     """Weights whose predictions have each main direction multiplied by its worth."""
-    return ((weights / spread) @ main * worth) @ main.T * spread
+    return (_in_spreads(weights, spread) @ main * worth) @ main.T * spread
+
+
+def _in_spreads(values: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Values (n, n_genes) over the spread of each gene; 0 for genes that have none."""
+    return values * np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
 
 
 def _held_out_products(
@@ -130,8 +135,9 @@ def _held_out_products(
     for number, alpha in enumerate(alphas):
         for half in (0, 1):
             weights, main, spread = solver.weights(half, alpha, n_directions)
-            along = (weights / spread) @ main
-            measured = cross[:, half * n_genes : (half + 1) * n_genes] / spread @ main
+            along = _in_spreads(weights, spread) @ main
+            genes = slice(half * n_genes, (half + 1) * n_genes)
+            measured = _in_spreads(cross[:, genes], spread) @ main
             product[number, half] = (along * measured).sum(axis=0)
             square[number, half] = (along * (gram @ along)).sum(axis=0)
     return product, square
