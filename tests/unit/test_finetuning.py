@@ -1,13 +1,12 @@
 """Adapted encoders that start from a pretrained one: what is learnt, kept, and refused."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from test_adapted import SMALL, is_dark, section
+from tiny_encoder import ARCHITECTURE, SIZES, write_tiny_encoder
 
 from histoscribe.adapted.describe import describe_units
 from histoscribe.adapted.encoder import AdaptedEncoder, blind_network, read_encoder, write_encoder
@@ -18,21 +17,12 @@ from histoscribe.adapted.tile_network import Base, TileNetwork, let_learn, tile_
 from histoscribe.errors import UserError
 from histoscribe.features.vit import wrap_model
 
-TINY = {"depth": 2, "img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 2}
-TINY_NAME = "vit_small_patch16_224"
 SETTINGS = replace(SMALL, start="tiny", rank=2, steps=60, tiles_per_step=24, learning_rate=0.01)
 POINTS = reading_points({"unit_shape": "square", "unit_size_um": 16.0}, 2.0)
 
 
 def tiny_base(folder, seed: int = 0) -> Base:
-    """A small vision transformer as the hub stores one."""
-    torch.manual_seed(seed)
-    model = timm.create_model(TINY_NAME, pretrained=False, num_classes=0, **TINY)
-    folder.mkdir()
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
-    description = {"architecture": TINY_NAME, "model_args": TINY, "pretrained_cfg": {}}
-    (folder / "config.json").write_text(json.dumps(description))
-    return Base("timm", TINY_NAME, None, folder, tile_um=32.0)
+    return Base("timm", ARCHITECTURE, None, write_tiny_encoder(folder, seed), tile_um=32.0)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +60,7 @@ def test_training_units_are_described_by_the_network_blind_to_them(tuned, base):
 def test_only_changes_of_low_rank_are_stored(tuned, tmp_path):
     shapes = {name: value.shape for name, value in tuned.weights[0].items()}
     changed = {name: shape for name, shape in shapes.items() if name.startswith("backbone")}
-    assert len(changed) == 2 * 4 * TINY["depth"]  # up and down of four matrices a block
+    assert len(changed) == 2 * 4 * SIZES["depth"]  # up and down of four matrices a block
     assert all(SETTINGS.rank in shape for shape in changed.values())
     assert any(np.abs(tuned.weights[0][name]).max() > 0 for name in changed if "up" in name)
     write_encoder(tuned, tmp_path / "encoder.safetensors")

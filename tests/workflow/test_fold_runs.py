@@ -4,10 +4,12 @@ import re
 import shutil
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from section_files import tissue_image, write_tiff, write_visium_hd
+from tiny_encoder import write_tiny_encoder
 
 from histoscribe.models.bundle import read_bundle
 
@@ -146,3 +148,39 @@ def test_a_copy_under_another_name_and_donor_stops_the_run(workplace):
     assert "Traceback" not in words
     for path in (model, "results/leak/folds/holdout/leakage.tsv"):
         assert not (workplace.folder / path).exists()
+
+
+def test_a_finetuned_encoder_and_neighbours_go_with_the_model(workplace):
+    """Trained on one section, the model predicts another, in its run and from its file alone."""
+    workplace.keep_baselines("training-mean")
+    if not (workplace.folder / "resources/retrieved/encoders/tiny").exists():
+        write_tiny_encoder(workplace.folder / "resources/retrieved/encoders/tiny")
+    tuned = {"kind": "adapted", "start": "tiny", "rank": 2, "um_per_px": 0.5, "steps": 5}
+    tuned |= {"n_networks": 2, "views": 2, "block_um": 100, "buffer_um": 8}
+    features = {
+        "encoder": ["tuned", "tiny"],
+        "use": ["local", "global", "mean"],
+        "neighbours_um": [30],
+        "tile_um": 40,
+        "encoders": {"tiny": {"kind": "timm", "name": "tiny"}, "tuned": tuned},
+    }
+    rows = [("a", "d1", "train"), ("b", "d2", "test")]
+    predicted = "full/holdout/predicted/b.h5ad"
+    workplace.run(
+        f"results/tuned/{predicted}", *configure(workplace, "tuned", rows, features=features)
+    )
+    model = "results/tuned/full/holdout/model.safetensors"
+    bundle = read_bundle(workplace.folder / model)
+    n_features = 2 * 16 + 3 * 24  # no more components than genes
+    assert bundle.feature_mean.shape == (2 * n_features,)
+    assert bundle.adapted["tuned"].settings.is_finetuned
+    again = predicted.replace("full", "pretrained")
+    rows = [("b", "d2", "test")]
+    changes = {"features": features, "bundle": model}
+    workplace.run(f"results/again/{again}", *configure(workplace, "again", rows, **changes))
+    results = workplace.folder / "results"
+    first, second = (
+        ad.read_h5ad(results / "tuned" / predicted),
+        ad.read_h5ad(results / "again" / again),
+    )
+    np.testing.assert_allclose(first.X, second.X, atol=1e-5)

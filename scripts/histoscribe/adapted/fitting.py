@@ -1,7 +1,7 @@
 """From training sections to an adapted encoder."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anndata as ad
 import numpy as np
@@ -49,6 +49,8 @@ def adapt(
     Raises UserError where sections share no gene or are too small to hold a part out.
     """
     genes = choose_genes([s.units for s in sections], settings.n_genes, target_sum)
+    n_components = min(settings.n_components, len(genes.genes))
+    settings = replace(settings, n_components=n_components)
     LOG.info("learning from %d genes, such as %s", len(genes.genes), ", ".join(genes.genes[:5]))
     images = [
         TrainingImage(
