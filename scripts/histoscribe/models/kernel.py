@@ -2,7 +2,7 @@
 
 Bends where plain ridge is straight, and needs no epochs. Random waves over the features stand for
 the kernel exp(-gamma d^2), with d^2 relative to the mean squared length of a training unit's
-features; the features themselves stay beside them.
+features; the features themselves stay beside them. Genes borrow from each other (`shared_ridge`).
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from histoscribe.models import Prediction, TrainingUnits, ridge, shared_ridge
 
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
-    """Waves (n_features, n_waves), and weights as of `ridge`.
+    """Waves (n_features, n_waves), and weights as of `shared_ridge`.
 
     `settings`: n_waves, gamma, and those of `ridge`.
     """
