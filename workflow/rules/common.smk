@@ -177,51 +177,6 @@ def adapted_stain_inputs(wildcards):
     }
 
 
-def encoder_weights(wildcards):
-    """The file or folder an encoder loads, so that it is there before the job starts."""
-    weights = weights_of(wildcards.encoder)
-    return {"weights": weights} if weights else {}
-
-
-def weights_of(name):
-    encoder = ENCODERS[name]
-    retrieved = f"resources/retrieved/encoders/{name}"
-    return {"checkpoint": encoder.get("file"), "timm": retrieved}.get(encoder["kind"])
-
-
-def is_network(wildcards):
-    return ENCODERS[wildcards.encoder]["kind"] in ("imagenet", "timm", "checkpoint")
-
-
-def adapted_file(encoder):
-    """The file that holds an adapted encoder: its own, or the model that was given."""
-    return config["bundle"] or f"<results>/features/{encoder}/{{fold}}/encoder.safetensors"
-
-
-def adapted_files(wildcards):
-    """The adapted encoders of an experiment."""
-    return [adapted_file(name) for name in adapted_encoders(wildcards)]
-
-
-def adapted_encoders(wildcards):
-    return [name for name in experiment_of(wildcards).features.encoders if name in ADAPTED]
-
-
-def features_file(encoder, sample):
-    """Features of a section; those of an adapted encoder depend on what it was trained on."""
-    folder = f"{encoder}/{{fold}}" if encoder in ADAPTED else encoder
-    return f"<results>/features/{folder}/{sample}.h5ad"
-
-
-def features_files(*samples):
-    """Input function: features of samples, and of each by every encoder of the experiment."""
-    return lambda wildcards: [
-        features_file(encoder, sample)
-        for sample in samples
-        for encoder in experiment_of(wildcards).features.encoders
-    ]
-
-
 def learning_files(wildcards):
     """Units and features of the sections that a fold's models learn from."""
     learning = fold_of(wildcards).learning
@@ -265,12 +220,6 @@ def checked_params(wildcards):
 def sections_of_folds(*folds):
     """Samples that are tested or learnt from, each once."""
     return list(dict.fromkeys(name for fold in folds for name in (*fold.tested, *fold.learning)))
-
-
-def adapted_in_use():
-    """The adapted encoders of any experiment."""
-    used = (name for e in RUN.experiments.values() for name in e.features.encoders)
-    return [name for name in dict.fromkeys(used) if name in ADAPTED]
 
 
 def segmenter_folder(wildcards):

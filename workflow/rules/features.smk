@@ -49,32 +49,6 @@ rule extract_features:
         "../../scripts/extract_features.py"
 
 
-def base_of(wildcards):
-    """The pretrained encoder that an adapted one starts from, by name; None for our own network."""
-    start = ENCODERS[wildcards.encoder]["start"]
-    return None if start in OWN_STARTS else start
-
-
-def base_weights(wildcards):
-    """The weights of that encoder."""
-    name = base_of(wildcards)
-    return {"base": weights_of(name)} if name else {}
-
-
-def base_params(wildcards):
-    """What else there is to know of it, as plain values."""
-    name = base_of(wildcards)
-    if name is None:
-        return None
-    encoder = ENCODERS[name]
-    return {
-        "kind": encoder["kind"],
-        "name": encoder.get("name", name),
-        "architecture": encoder.get("architecture"),
-        "tile_um": encoder.get("tile_um", config["features"]["tile_um"]),
-    }
-
-
 rule adapt_encoder:
     """Train an encoder on the images and the expression of the fold's training units."""
     input:
