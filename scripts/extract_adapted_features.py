@@ -66,6 +66,8 @@ def main(
         "weights_sha256": encoder.digest(),
         "columns_sha256": columns_digest(features),
     }
+    if base is not None:
+        identity["base_tile_um"] = base.tile_um
     write_features(adata, features, identity, output)
 
 

@@ -65,6 +65,15 @@ def encoder_problems(name: str, encoders: dict, where: str) -> list[str]:
                 "Define it under features/encoders.",
             )
         ]
+    if encoder["kind"] in ("adapted", "totals") and "tile_um" in encoder:
+        return [
+            problem(
+                f"config, features/encoders/{name}/tile_um",
+                f"{encoder['tile_um']:g} um",
+                f"none where kind is {encoder['kind']}",
+                "Remove it; features.tile_um, or the encoder that it starts from, says it.",
+            )
+        ]
     if encoder["kind"] == "adapted" and encoder["start"] not in OWN_STARTS:
         start = encoders.get(encoder["start"])
         if start is None or start["kind"] not in ("timm", "checkpoint"):
@@ -99,6 +108,9 @@ def tile_problems(config: dict, units: list[str]) -> list[str]:
             continue
         width_um = unit_width_um(unit, config["units"]["bin_um"])
         least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
+        if encoder["kind"] == "adapted":  # sees the tiles of the encoder that it starts from
+            name = encoder["start"]
+            encoder = features["encoders"].get(name, encoder)
         own = f"/encoders/{name}" if "tile_um" in encoder else ""
         tile_um = encoder.get("tile_um", features["tile_um"])
         if tile_um < least_um:

@@ -63,6 +63,9 @@ def widest_um(config: dict, choices: Iterable[FeatureChoice]) -> float:
             if encoder["kind"] == "adapted" and encoder["start"] in OWN_STARTS:
                 reach = reach_um(encoder["um_per_px"], config["image"]["um_per_px"])
                 widths.append(reach + features["tile_um"] / 2)
+            elif encoder["kind"] == "adapted":  # sees tiles, and means over the units in a tile
+                base = features["encoders"].get(encoder["start"], {})
+                widths.append(base.get("tile_um", features["tile_um"]) + features["tile_um"])
             widths += [2 * encoder.get("radius_um", 0), encoder.get("tile_um", 0)]
         widest = max(widest, max(widths) + 2 * max(choice.neighbours_um, default=0))
     return widest

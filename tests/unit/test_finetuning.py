@@ -105,6 +105,19 @@ def test_other_weights_are_refused(tuned, tmp_path):
         described(tuned, tiny_base(tmp_path / "other", seed=1), section("c", 3))
 
 
+def test_an_encoder_is_not_taken_for_one_of_another_start(tuned, base):
+    with pytest.raises(UserError, match="tiny, from which the model's encoder started"):
+        described(tuned, None, section("c", 3))
+    with pytest.raises(UserError, match="imagenet, from which the model's encoder started"):
+        described(replace(tuned, settings=SMALL), base, section("c", 3))
+
+
+def test_more_last_blocks_than_there_are_train_all(base):
+    network = tile_network_of(replace(SETTINGS, rank=0, last_blocks=9), base, POINTS)
+    blocks = [w for n, w in network.backbone.named_parameters() if n.startswith("blocks.")]
+    assert all(weight.requires_grad for weight in blocks)
+
+
 def test_nothing_to_learn_is_refused(base):
     with pytest.raises(UserError, match="rank 0 and last_blocks 0"):
         tile_network_of(replace(SETTINGS, rank=0), base, POINTS)

@@ -288,6 +288,10 @@ ADAPTED = {
         ({"kind": "checkpoint", "name": "x"}, "encoders/mine: found 'file' is a required"),
         ({"name": "x"}, "'kind' is a required property"),
         ({"kind": "checkpoint", "file": "no.pth"}, "features/encoders/mine/file: found no file"),
+        (
+            {**ADAPTED, "start": "imagenet", "tile_um": 64},
+            "encoders/mine/tile_um: found 64 um; expected none where kind is adapted",
+        ),
         ({**ADAPTED, "start": "uni"}, "encoders/mine/start: found uni; expected imagenet, random"),
         ({**ADAPTED, "start": "morphology"}, "encoders/mine/start: found morphology"),
     ],

@@ -136,7 +136,7 @@ def test_neighbours_are_sought_in_parts(monkeypatch):
     described.obsm["spatial"] = np.random.default_rng(1).uniform(0, 300, (500, 2))
     arguments = ({"morphology": described}, ["local"], None, [50.0], list(described.obs_names))
     at_once = inputs_of(*arguments)
-    monkeypatch.setattr("histoscribe.models.inputs.PLACES_AT_ONCE", 37)
+    monkeypatch.setattr("histoscribe.models.inputs.PAIRS_AT_ONCE", 300)
     np.testing.assert_allclose(inputs_of(*arguments), at_once, rtol=1e-6)
 
 
@@ -164,3 +164,21 @@ def test_blocks_that_an_encoder_lacks_are_passed_over():
     assert inputs_of(described, ["local", "global"], None, [], rows).shape == (500, 4 + 2 + 4)
     with pytest.raises(UserError, match=r"nothing in mean of a, b that matches \*"):
         inputs_of(described, ["mean"], None, [], rows)
+
+
+def test_adapted_features_have_no_means_over_neighbours():
+    """Some of them would know the unit's own expression."""
+    described = {"a": section("a", 0).features["morphology"]}
+    described["b"] = section("a", 0, encoder="adapted").features["morphology"]
+    for each in described.values():
+        each.obsm["spatial"] = np.random.default_rng(1).uniform(0, 300, (500, 2))
+    rows = list(described["a"].obs_names)
+    inputs = inputs_of(described, ["local"], None, [50.0], rows)
+    assert inputs.shape == (500, 4 + 4 + 4)
+
+
+def test_a_unit_without_features_is_missed_with_neighbours_too():
+    described = section("a", 0).features["morphology"]
+    described.obsm["spatial"] = np.random.default_rng(1).uniform(0, 300, (500, 2))
+    with pytest.raises(UserError, match="no features for 1 of 2 units"):
+        inputs_of({"a": described}, ["local"], None, [50.0], [described.obs_names[0], "other"])

@@ -171,8 +171,8 @@ def test_a_finetuned_encoder_and_neighbours_go_with_the_model(workplace):
     )
     model = "results/tuned/full/holdout/model.safetensors"
     bundle = read_bundle(workplace.folder / model)
-    n_features = 2 * 16 + 3 * 24  # no more components than genes
-    assert bundle.feature_mean.shape == (2 * n_features,)
+    n_components, n_tokens = 2 * 16, 3 * 24  # no more components than genes
+    assert bundle.feature_mean.shape == (n_components + 2 * n_tokens,)
     assert bundle.adapted["tuned"].settings.is_finetuned
     again = predicted.replace("full", "pretrained")
     rows = [("b", "d2", "test")]

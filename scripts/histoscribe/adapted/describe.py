@@ -13,6 +13,7 @@ from histoscribe.adapted.patches import StainedImage, mirrored
 from histoscribe.adapted.reach import CELL_PX
 from histoscribe.adapted.tile_network import Base
 from histoscribe.adapted.tiles import foretell_tiles
+from histoscribe.errors import UserError, problem
 from histoscribe.features import UnitFeatures
 from histoscribe.image import Slide
 from histoscribe.neighbourhood import within
@@ -39,8 +40,19 @@ def describe_units(
     `trained_as` names the training section that this is: there, a unit is described by the network
     that has not seen its expression, and so are the units around it. Elsewhere, and for its units
     `unseen` (n_units,) bool that no network has learnt from, all networks are averaged. `base` is
-    the pretrained encoder that the networks start from, where they do.
+    the pretrained encoder that the networks start from, where they do. Raises UserError where it is
+    another.
     """
+    if encoder.settings.is_finetuned != (base is not None):
+        start = encoder.settings.start
+        raise UserError(
+            problem(
+                "the adapted encoder's start in features.encoders",
+                "none that is pretrained" if base is None else base.name,
+                f"{start}, from which the model's encoder started",
+                f"Set its start to {start}, and define that encoder too where it is pretrained.",
+            )
+        )
     torch_setup.set_threads(threads)
     xy_um = np.asarray(xy_um, dtype=np.float64).reshape(-1, 2)
     blind = np.full(len(xy_um), -1)

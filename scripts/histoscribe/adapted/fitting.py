@@ -109,4 +109,4 @@ def _untrained(
         network = network_of(settings, backbone=starting_weights(settings))
     else:
         network = tile_network_of(settings, base, offsets_um)
-    return {name: weight.detach().numpy() for name, weight in network.stored().items()}
+    return {name: weight.detach().cpu().numpy() for name, weight in network.stored().items()}

@@ -111,7 +111,7 @@ def let_learn(model: nn.Module, rank: int, last_blocks: int, name: str) -> None:
     """
     model.requires_grad_(False)
     blocks = getattr(model, "blocks", None) or getattr(model, "stages", None) or []
-    last = list(blocks)[len(blocks) - last_blocks :] if last_blocks else []
+    last = list(blocks)[max(len(blocks) - last_blocks, 0) :] if last_blocks else []
     for block in list(blocks)[: len(blocks) - len(last)] if rank else []:
         for layer in [m for m in block.modules() if isinstance(m, nn.Linear)]:
             parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank))

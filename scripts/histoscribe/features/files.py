@@ -12,8 +12,8 @@ from histoscribe.storage import write_h5ad
 
 
 def columns_digest(features: UnitFeatures) -> str:
-    """Digest of the names of features, in order."""
-    columns = "\n\n".join("\n".join(names) for _, names in features.blocks.values())
+    """Digest of the names of local and context features, in order."""
+    columns = "\n".join((*features.local_names, "", *features.context_names))
     return hashlib.sha256(columns.encode()).hexdigest()
 
 

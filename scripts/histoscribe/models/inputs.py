@@ -4,13 +4,15 @@ from fnmatch import fnmatchcase
 
 import anndata as ad
 import numpy as np
+from scipy.spatial import cKDTree
 
 from histoscribe.errors import UserError, problem
 from histoscribe.neighbourhood import within
 from histoscribe.provenance import recall
 
 FEATURE_LIMIT = 8.0
-PLACES_AT_ONCE = 4096  # whose neighbours are sought together, so that memory stays small
+PAIRS_AT_ONCE = 4_000_000  # of neighbours: 100 MB
+SAMPLED_PLACES = 100
 
 
 def inputs_of(
@@ -20,30 +22,43 @@ def inputs_of(
     neighbours_um: list[float],
     rows: list[str],
 ) -> np.ndarray:
-    """Inputs of the units named in `rows`, float32 (n_rows, n_features * (1 + n_radii)).
+    """Inputs of the units named in `rows`, float32 (n_rows, n_inputs).
 
     The blocks `use` of every encoder that has them side by side, of these the features that match
     one of the patterns `columns` (None: all); then for each radius their means over all units of
     the section within it, the unit itself among them. Units are those of the features' files, so
-    the means do not depend on what was measured or filtered. Raises UserError where a unit has no
-    features, or nothing is left to see.
+    the means do not depend on what was measured or filtered. Features of adapted encoders have no
+    such means: around a training unit, some come from networks that have seen its expression.
+    Raises UserError where a unit has no features, or nothing is left to see.
     """
-    if not neighbours_um:
-        return _joined(features, use, columns, rows)
-    first = next(iter(features.values()))
-    joined = _joined(features, use, columns, list(first.obs_names))
+    own = _joined(features, use, columns, rows)
+    still = {n: f for n, f in features.items() if recall(f.uns)["encoder"]["kind"] != "adapted"}
+    if not neighbours_um or not still:
+        return own
+    first = next(iter(still.values()))
+    joined = _joined(still, use, columns, list(first.obs_names))
     position = first.obs_names.get_indexer(rows)
-    n_features = joined.shape[1]
-    inputs = np.empty((len(rows), n_features * (1 + len(neighbours_um))), dtype=np.float32)
-    inputs[:, :n_features] = joined[position]
     xy_um = np.asarray(first.obsm["spatial"], dtype=np.float64)
-    for number, radius_um in enumerate(neighbours_um, 1):
-        block = slice(number * n_features, (number + 1) * n_features)
-        for start in range(0, len(rows), PLACES_AT_ONCE):
-            part = slice(start, start + PLACES_AT_ONCE)
-            near = within(xy_um[position[part]], xy_um, radius_um)
-            inputs[part, block] = (near @ joined) / np.diff(near.indptr)[:, None]
-    return inputs
+    means = [_means_within(xy_um[position], xy_um, joined, radius) for radius in neighbours_um]
+    return np.hstack([own, *means])
+
+
+def _means_within(
+    places_um: np.ndarray, xy_um: np.ndarray, features: np.ndarray, radius_um: float
+) -> np.ndarray:
+    """Means of features (n_units, n_features) over units within a radius, (n_places, n_features).
+
+    Each place is a unit's, so that none is alone.
+    """
+    means = np.empty((len(places_um), features.shape[1]), dtype=np.float32)
+    few = places_um[:: max(len(places_um) // SAMPLED_PLACES, 1)]
+    pairs = cKDTree(xy_um).query_ball_point(few, radius_um, return_length=True).mean()
+    at_once = max(int(PAIRS_AT_ONCE / pairs), 1)
+    for start in range(0, len(places_um), at_once):
+        part = slice(start, start + at_once)
+        near = within(places_um[part], xy_um, radius_um)
+        means[part] = (near @ features) / np.diff(near.indptr)[:, None]
+    return means
 
 
 def standardise(inputs: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
