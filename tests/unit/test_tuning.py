@@ -35,6 +35,13 @@ PRTS = {
 }
 N_TRIALS = 10
 FEW_WAVES = IntDistribution(16, 64, log=True)
+FEATURES = {
+    "encoder": "morphology",
+    "use": [],
+    "columns": None,
+    "neighbours_um": [],
+    "shuffled": False,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,13 +105,7 @@ def test_the_override_is_that_of_the_best_trial(unbroken):
     config = {
         "bundle": None,
         "genes": {},
-        "features": {
-            "encoder": "morphology",
-            "use": [],
-            "columns": None,
-            "neighbours_um": [],
-            "shuffled": False,
-        },
+        "features": FEATURES,
         "model": {"kind": "ridge", "ridge": {"alphas": [1]}, "kernel": {"n_waves": 1, "gamma": 1}},
         "training": {},
     }
@@ -340,13 +341,7 @@ def test_experiments_without_a_space_are_left_out():
     config = {
         "bundle": None,
         "genes": {},
-        "features": {
-            "encoder": "morphology",
-            "use": [],
-            "columns": None,
-            "neighbours_um": [],
-            "shuffled": False,
-        },
+        "features": FEATURES,
         "model": {"kind": "ridge"},
         "training": {},
     }
