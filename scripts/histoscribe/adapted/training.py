@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,17 +12,20 @@ from tqdm import tqdm
 
 from histoscribe import torch_setup
 from histoscribe.adapted.encoder import AdaptedSettings
+from histoscribe.adapted.genes import MIN_SPREAD
 from histoscribe.adapted.network import network_of, starting_weights
 from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
 from histoscribe.adapted.tile_network import Base, tile_network_of
 from histoscribe.adapted.tiles import tile_batches
 from histoscribe.errors import UserError, problem
+from histoscribe.neighbourhood import means_within
 from histoscribe.splits import block_folds, outside_buffer
 
 LOG = logging.getLogger(__name__)
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_GRADIENT = 1.0
 MEMORY_STEPS = 50  # of the running mean of the weights
+WEIGHT_OF_MEANS = 1.5  # spread of neighbourhoods' means as targets; that of units is 1
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,14 @@ def train_network(
             )
         )
     n_genes = sections[0].expression.shape[1]
+    if settings.smoothing_um:
+        sections = with_means(sections, learns, settings.smoothing_um)
+    n_targets = sections[0].expression.shape[1]
     if base is None:
-        network = network_of(settings, n_genes, starting_weights(settings))
+        network = network_of(settings, n_targets, starting_weights(settings))
         batches = _batches(sections, learns, settings, rng)
     else:
-        network = tile_network_of(settings, base, sections[0].offsets_um, n_genes)
+        network = tile_network_of(settings, base, sections[0].offsets_um, n_targets)
         batches = tile_batches(sections, learns, settings, base.tile_um, rng)
     network = network.to(device, memory_format=torch.channels_last).train()
     optimisers, schedules = _optimisers(network, settings)
@@ -125,8 +131,33 @@ def train_network(
             LOG.info("network %d, step %d: loss %.4f", held_out + 1, step + 1, recent)
     if not np.isfinite(losses[-1]):
         raise ArithmeticError("the loss was not finite; lower the encoder's learning_rate")
-    weights = {name: value.cpu().numpy() for name, value in mean.items()}
+    weights = {
+        name: (value[:n_genes] if name.startswith("decoder.") else value).cpu().numpy()
+        for name, value in mean.items()
+    }
     return TrainedNetwork(weights, moment.numpy())
+
+
+def with_means(
+    sections: list[TrainingImage], learns: list[np.ndarray], radius_um: float
+) -> list[TrainingImage]:
+    """Sections whose units' expression is followed by its mean over the units within a radius.
+
+    Counts of small units are mostly noise, of which means have less. `learns` (n_units,) says which
+    units of a section take part; the others get 0. Means of a gene are brought to one spread.
+    """
+    means = []
+    for section, rows in zip(sections, learns, strict=True):
+        xy_um, known = section.xy_um[rows], section.expression[rows].astype(np.float32)
+        mean = np.zeros(section.expression.shape, dtype=np.float32)
+        mean[rows] = means_within(xy_um, xy_um, known, radius_um)
+        means.append(mean)
+    every = np.vstack([mean[rows] for mean, rows in zip(means, learns, strict=True)])
+    scale = WEIGHT_OF_MEANS / np.maximum(every.std(axis=0), MIN_SPREAD)
+    return [
+        replace(s, expression=np.hstack([s.expression, (mean * scale).astype(np.float16)]))
+        for s, mean in zip(sections, means, strict=True)
+    ]
 
 
 def _optimisers(
