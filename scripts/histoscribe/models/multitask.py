@@ -21,7 +21,7 @@ from histoscribe.models import Prediction, TrainingUnits
 
 LOG = logging.getLogger(__name__)
 UNITS_AT_ONCE = 8192
-CACHED_VALUES = 1 << 19
+CACHED_VALUES = 1 << 20
 MIN_STEPS = 200
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MIN_RATE = 1e-4  # of the common total; keeps logarithms finite
