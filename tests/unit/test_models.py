@@ -8,7 +8,7 @@ import torch
 
 from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
-from histoscribe.models import KINDS, TrainingUnits, tensors_under
+from histoscribe.models import KINDS, TrainingUnits, kernel, shared_ridge, tensors_under
 from histoscribe.models.bundle import Bundle, model_of, predict, read_bundle, write_bundle
 from histoscribe.models.multitask import MultitaskNetwork
 from histoscribe.provenance import RECORD_KEY, record
@@ -155,6 +155,39 @@ def test_ridge_equals_the_closed_form_with_more_features_than_units(planted):
     centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
     weights = np.linalg.solve(centred.T @ centred + 50 * np.eye(200), centred.T @ (y - y.mean(0)))
     np.testing.assert_allclose(tensors["weights"][:, :6], weights, atol=1e-5)
+
+
+def test_few_units_give_the_exact_kernel(planted):
+    """Ridge with the kernel written out, each unit's kernel to all others as its features."""
+    training, _ = planted
+    few = TrainingUnits(
+        **{k: v[:60] if isinstance(v, np.ndarray) else v for k, v in vars(training).items()}
+    )
+    settings = SETTINGS["kernel"] | {"alphas": [10]}
+    tensors = kernel.fit(few, settings, 0, 1)
+    assert "waves" not in tensors
+    seen, new = few.features.astype(float), training.features[100:200].astype(float)
+    length = (seen**2).sum(axis=1).mean()
+
+    def gram(x: np.ndarray) -> np.ndarray:
+        squared = ((x[:, None] - seen) ** 2).sum(axis=2)
+        return x @ seen.T + x.shape[1] * np.exp(-settings["gamma"] * squared / length)
+
+    values, vectors = np.linalg.eigh(gram(seen))
+    kept = values > 1e-9
+    root = vectors[:, kept] / np.sqrt(values[kept])
+    as_features = replace(few, features=(gram(seen) @ root).astype(np.float32))
+    exact = shared_ridge.fit_on(as_features, settings, 0, lambda x: x)
+    expected = np.maximum(gram(new) @ root @ exact["weights"] + exact["intercept"], 0)[:, :6]
+    found = kernel.apply(tensors, settings, new.astype(np.float32)).expression
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_many_units_give_waves(planted):
+    training, _ = planted
+    tensors = kernel.fit(training, SETTINGS["kernel"], 0, 1)
+    assert tensors["waves"].shape == (10, 64)
+    assert "units" not in tensors
 
 
 @pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])

@@ -1,40 +1,43 @@
-"""Ridge regression on a Gaussian kernel, by random Fourier features (Rahimi & Recht, NIPS 2007).
+"""Ridge regression on a Gaussian kernel, which bends where plain ridge is straight, without epochs.
 
-Bends where plain ridge is straight, and needs no epochs. Random waves over the features stand for
-the kernel exp(-gamma d^2), with d^2 relative to the mean squared length of a training unit's
-features; the features themselves stay beside them. Genes borrow from each other (`shared_ridge`).
+The kernel is exp(-gamma d^2), with d^2 relative to the mean squared length of a training unit's
+features; the features themselves stay beside it. Few units stand for the kernel themselves
+(Williams and Seeger, NIPS 2000, with all units: this is exact); for many, random waves over the
+features do (Rahimi and Recht, NIPS 2007). Genes borrow from each other (`shared_ridge`).
 """
 
 import numpy as np
 
 from histoscribe.models import Prediction, TrainingUnits, ridge, shared_ridge
 
+BASIS = ("waves", "phases", "height", "units", "whitening", "steepness")
+LEAST_SHARE = 1e-6  # of the largest eigenvalue; what is below is rounding
+
 
 def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dict[str, np.ndarray]:
-    """Waves (n_features, n_waves), and weights as of `shared_ridge`.
+    """What stands for the kernel, and weights as of `shared_ridge`.
 
+    That is waves (n_features, n_waves) and their phases; or `units` (n_units, n_features) and how
+    their kernels are weighed, (n_units, n_directions), where the units are no more than n_waves.
     `settings`: n_waves, gamma, and those of `ridge`.
     """
     del threads
-    rng = np.random.default_rng(seed)
-    n_features = training.features.shape[1]
-    length = np.mean(training.features.astype(np.float64) ** 2) * n_features
-    spread = np.sqrt(2 * settings["gamma"] / max(length, 1e-12))
-    waves = rng.normal(0, spread, (n_features, settings["n_waves"])).astype(np.float32)
-    phases = rng.uniform(0, 2 * np.pi, settings["n_waves"]).astype(np.float32)
-    # In ridge's scale: all waves together weigh as much as all features.
-    height = np.float32(np.sqrt(2 * n_features / settings["n_waves"]))
-    tensors = {"waves": waves, "phases": phases, "height": np.array([height])}
-    return tensors | shared_ridge.fit_on(training, settings, seed, lambda x: _bent(tensors, x))
+    features = training.features.astype(np.float64)
+    length = max(np.mean(features**2) * features.shape[1], 1e-12)
+    if len(features) <= settings["n_waves"]:
+        basis = _units(features, settings["gamma"] / length)
+    else:
+        basis = _waves(features.shape[1], settings["n_waves"], settings["gamma"] / length, seed)
+    return basis | shared_ridge.fit_on(training, settings, seed, lambda x: _bent(basis, x))
 
 
 def refit(
     training: TrainingUnits, chosen: np.ndarray, settings: dict, tensors: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Weights by the chosen units, (n_units,) bool, with the waves and penalties of `tensors`."""
+    """Weights by the chosen units, (n_units,) bool, with the basis and penalties of `tensors`."""
     del settings
-    waves = {name: tensors[name] for name in ("waves", "phases", "height")}
-    return waves | shared_ridge.refit_on(training, chosen, tensors, lambda x: _bent(tensors, x))
+    basis = {name: tensors[name] for name in BASIS if name in tensors}
+    return basis | shared_ridge.refit_on(training, chosen, tensors, lambda x: _bent(basis, x))
 
 
 def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) -> Prediction:
@@ -42,6 +45,33 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
     return ridge.apply(tensors, settings, _bent(tensors, features))
 
 
-def _bent(tensors: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
-    waves = np.cos(features @ tensors["waves"] + tensors["phases"]) * tensors["height"]
-    return np.hstack([features, waves])
+def _units(features: np.ndarray, steepness: float) -> dict[str, np.ndarray]:
+    units = {"units": features.astype(np.float32), "steepness": np.array([steepness], np.float32)}
+    values, vectors = np.linalg.eigh(_near(units, units["units"]).astype(np.float64))
+    kept = values > LEAST_SHARE * values[-1]
+    whitening = vectors[:, kept] * np.sqrt(features.shape[1] / values[kept])
+    return units | {"whitening": whitening.astype(np.float32)}
+
+
+def _waves(n_features: int, n_waves: int, steepness: float, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    waves = rng.normal(0, np.sqrt(2 * steepness), (n_features, n_waves)).astype(np.float32)
+    phases = rng.uniform(0, 2 * np.pi, n_waves).astype(np.float32)
+    height = np.array([np.sqrt(2 * n_features / n_waves)], dtype=np.float32)
+    return {"waves": waves, "phases": phases, "height": height}
+
+
+def _bent(basis: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """The features and, in ridge's scale, the kernel, which weighs as much as all of them."""
+    if "units" in basis:
+        kernel = _near(basis, features) @ basis["whitening"]
+    else:
+        kernel = np.cos(features @ basis["waves"] + basis["phases"]) * basis["height"]
+    return np.hstack([features, kernel])
+
+
+def _near(basis: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """The kernel between features and the basis's units, one row a row of features."""
+    units = basis["units"]
+    squares = (features**2).sum(axis=1)[:, None] + (units**2).sum(axis=1)
+    return np.exp(-basis["steepness"] * np.maximum(squares - 2 * (features @ units.T), 0))
