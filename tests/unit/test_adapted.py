@@ -37,7 +37,7 @@ from histoscribe.adapted.places import reading_points
 from histoscribe.adapted.pretrained import imagenet_weights
 from histoscribe.adapted.reach import STRIDES_PX
 from histoscribe.adapted.training import (
-    WEIGHT_OF_MEANS,
+    SPREAD_OF_MEANS,
     TrainingImage,
     hold_out_folds,
     train_network,
@@ -183,20 +183,30 @@ def test_means_are_over_the_units_that_a_network_learns_from():
         known, xy_um = image.expression[rows].astype(np.float32), image.xy_um[rows]
         near = np.linalg.norm(xy_um[:, None] - xy_um, axis=2) <= 24
         expected.append((near @ known) / near.sum(axis=1, keepdims=True))
-    spread = np.vstack(expected).std(axis=0)
+    centre, spread = np.vstack(expected).mean(axis=0), np.vstack(expected).std(axis=0)
     for image, rows, new, mean in zip(images, learns, found, expected, strict=True):
         np.testing.assert_array_equal(new.expression[:, :20], image.expression)
-        scaled = WEIGHT_OF_MEANS * mean / spread
+        scaled = SPREAD_OF_MEANS * (mean - centre) / spread
         np.testing.assert_allclose(new.expression[rows, 20:], scaled, atol=0.01)
         assert not new.expression[~rows, 20:].any()
 
 
-def test_means_become_no_features():
-    """Networks that learnt means too foretell units' own expression, as the others do."""
-    learnt = adapt([section("a", 1)], replace(SMALL, steps=3, smoothing_um=40.0), "median", 0, 1)
-    plain = adapt([section("a", 1)], replace(SMALL, steps=3), "median", 0, 1)
-    for with_, without in zip(learnt.weights, plain.weights, strict=True):
-        assert {n: w.shape for n, w in with_.items()} == {n: w.shape for n, w in without.items()}
+def test_means_that_are_alike_teach_nothing():
+    image = training_images()[0]
+    image.expression[:, 0] = 1  # a gene that varies nowhere
+    (wide,) = with_means([image], [np.ones(len(image.xy_um), dtype=bool)], 40.0)
+    assert not wide.expression[:, 20].any()
+    assert np.isfinite(wide.expression).all()
+    (whole,) = with_means([image], [np.ones(len(image.xy_um), dtype=bool)], 1000.0)
+    assert not whole.expression[:, 20:].any()  # all neighbourhoods are the section
+
+
+def test_networks_that_learnt_means_foretell_units_alone():
+    images = training_images()
+    few = replace(SMALL, steps=2, smoothing_um=40.0)
+    weights = train_network(images, hold_out_folds(images, SMALL, 0), 0, few, 0, 1).weights
+    assert weights["decoder.weight"].shape == (20, 16)
+    assert weights["decoder.bias"].shape == (20,)
 
 
 @pytest.mark.parametrize("block_px", [64, 100, 4096])

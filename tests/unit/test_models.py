@@ -181,6 +181,12 @@ def test_few_units_give_the_exact_kernel(planted):
     expected = np.maximum(gram(new) @ root @ exact["weights"] + exact["intercept"], 0)[:, :6]
     found = kernel.apply(tensors, settings, new.astype(np.float32)).expression
     np.testing.assert_allclose(found, expected, atol=1e-3)
+    half = np.arange(60) < 30
+    again = kernel.refit(few, half, settings, tensors)
+    exact = shared_ridge.refit_on(as_features, half, exact, lambda x: x)
+    expected = np.maximum(gram(new) @ root @ exact["weights"] + exact["intercept"], 0)[:, :6]
+    found = kernel.apply(again, settings, new.astype(np.float32)).expression
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_many_units_give_waves(planted):

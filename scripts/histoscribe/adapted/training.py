@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from histoscribe import torch_setup
 from histoscribe.adapted.encoder import AdaptedSettings
-from histoscribe.adapted.genes import MIN_SPREAD
 from histoscribe.adapted.network import network_of, starting_weights
 from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
 from histoscribe.adapted.tile_network import Base, tile_network_of
@@ -25,7 +24,8 @@ LOG = logging.getLogger(__name__)
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_GRADIENT = 1.0
 MEMORY_STEPS = 50  # of the running mean of the weights
-WEIGHT_OF_MEANS = 1.5  # spread of neighbourhoods' means as targets; that of units is 1
+SPREAD_OF_MEANS = 1.5  # of neighbourhoods' means as targets; that of units' own expression is 1
+LEAST_SPREAD_OF_MEANS = 1e-3  # before that, in spreads of units
 
 
 @dataclass(frozen=True)
@@ -144,20 +144,25 @@ def with_means(
     """Sections whose units' expression is followed by its mean over the units within a radius.
 
     Counts of small units are mostly noise, of which means have less. `learns` (n_units,) says which
-    units of a section take part; the others get 0. Means of a gene are brought to one spread.
+    units of a section take part; the others get 0. Means of a gene are brought to one mean and
+    spread, of all sections; 0 where they hardly differ.
     """
-    means = []
-    for section, rows in zip(sections, learns, strict=True):
-        xy_um, known = section.xy_um[rows], section.expression[rows].astype(np.float32)
-        mean = np.zeros(section.expression.shape, dtype=np.float32)
-        mean[rows] = means_within(xy_um, xy_um, known, radius_um)
-        means.append(mean)
-    every = np.vstack([mean[rows] for mean, rows in zip(means, learns, strict=True)])
-    scale = WEIGHT_OF_MEANS / np.maximum(every.std(axis=0), MIN_SPREAD)
-    return [
-        replace(s, expression=np.hstack([s.expression, (mean * scale).astype(np.float16)]))
-        for s, mean in zip(sections, means, strict=True)
+    means = [
+        means_within(s.xy_um[rows], s.xy_um[rows], s.expression[rows].astype(np.float32), radius_um)
+        for s, rows in zip(sections, learns, strict=True)
     ]
+    n = sum(len(mean) for mean in means)
+    centre = sum(mean.sum(axis=0, dtype=np.float64) for mean in means) / n
+    spread = np.sqrt(sum(((mean - centre) ** 2).sum(axis=0) for mean in means) / n)
+    scale = np.divide(
+        SPREAD_OF_MEANS, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD_OF_MEANS
+    )
+    widened = []
+    for section, rows, mean in zip(sections, learns, means, strict=True):
+        targets = np.zeros_like(section.expression)
+        targets[rows] = (mean - centre) * scale
+        widened.append(replace(section, expression=np.hstack([section.expression, targets])))
+    return widened
 
 
 def _optimisers(

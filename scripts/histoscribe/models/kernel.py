@@ -46,11 +46,11 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
 
 
 def _units(features: np.ndarray, steepness: float) -> dict[str, np.ndarray]:
-    units = {"units": features.astype(np.float32), "steepness": np.array([steepness], np.float32)}
-    values, vectors = np.linalg.eigh(_near(units, units["units"]).astype(np.float64))
+    basis = {"units": features.astype(np.float32), "steepness": np.array([steepness], np.float32)}
+    values, vectors = np.linalg.eigh(_near(basis, basis["units"]).astype(np.float64))
     kept = values > LEAST_SHARE * values[-1]
     whitening = vectors[:, kept] * np.sqrt(features.shape[1] / values[kept])
-    return units | {"whitening": whitening.astype(np.float32)}
+    return basis | {"whitening": whitening.astype(np.float32)}
 
 
 def _waves(n_features: int, n_waves: int, steepness: float, seed: int) -> dict[str, np.ndarray]:
