@@ -1,6 +1,5 @@
 """The adapted encoder: what it may see, where it reads, and that it learns what was planted."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -36,13 +35,7 @@ from histoscribe.adapted.patches import StainedImage, mirrored
 from histoscribe.adapted.places import reading_points
 from histoscribe.adapted.pretrained import imagenet_weights
 from histoscribe.adapted.reach import STRIDES_PX
-from histoscribe.adapted.training import (
-    SPREAD_OF_MEANS,
-    TrainingImage,
-    hold_out_folds,
-    train_network,
-    with_means,
-)
+from histoscribe.adapted.training import TrainingImage, hold_out_folds, train_network
 from histoscribe.errors import UserError
 from histoscribe.image import Slide
 from histoscribe.provenance import RECORD_KEY, names_digest, record
@@ -145,8 +138,8 @@ def test_units_that_no_network_learnt_from_are_described_by_all(adapted):
         np.testing.assert_array_equal(getattr(own, block), expected)
 
 
-def training_images() -> list[TrainingImage]:
-    return [
+def test_a_network_never_sees_what_it_is_blind_to():
+    images = [
         TrainingImage(
             s.name,
             StainedImage.of(s.slide, 2.0, 2.0),
@@ -156,13 +149,8 @@ def training_images() -> list[TrainingImage]:
         )
         for s in (section("a", 1), section("b", 2))
     ]
-
-
-@pytest.mark.parametrize("smoothing_um", [0.0, 40.0])
-def test_a_network_never_sees_what_it_is_blind_to(smoothing_um):
-    images = training_images()
     folds = hold_out_folds(images, SMALL, 0)
-    few = replace(SMALL, steps=3, smoothing_um=smoothing_um)
+    few = AdaptedSettings(**{**SMALL.__dict__, "steps": 3})
     honest, reading = (train_network(images, folds, number, few, 0, 1).weights for number in (0, 1))
     for image, fold in zip(images, folds, strict=True):
         image.expression[fold == 0] += 10
@@ -171,42 +159,6 @@ def test_a_network_never_sees_what_it_is_blind_to(smoothing_um):
     )
     assert all(np.array_equal(honest[name], after[name]) for name in honest)
     assert not all(np.array_equal(reading[name], reading_after[name]) for name in reading)
-
-
-def test_means_are_over_the_units_that_a_network_learns_from():
-    images = training_images()
-    rng = np.random.default_rng(0)
-    learns = [rng.random(len(image.xy_um)) < 0.6 for image in images]
-    found = with_means(images, learns, 24.0)  # of bins 16 um apart: all eight around one
-    expected = []
-    for image, rows in zip(images, learns, strict=True):
-        known, xy_um = image.expression[rows].astype(np.float32), image.xy_um[rows]
-        near = np.linalg.norm(xy_um[:, None] - xy_um, axis=2) <= 24
-        expected.append((near @ known) / near.sum(axis=1, keepdims=True))
-    centre, spread = np.vstack(expected).mean(axis=0), np.vstack(expected).std(axis=0)
-    for image, rows, new, mean in zip(images, learns, found, expected, strict=True):
-        np.testing.assert_array_equal(new.expression[:, :20], image.expression)
-        scaled = SPREAD_OF_MEANS * (mean - centre) / spread
-        np.testing.assert_allclose(new.expression[rows, 20:], scaled, atol=0.01)
-        assert not new.expression[~rows, 20:].any()
-
-
-def test_means_that_are_alike_teach_nothing():
-    image = training_images()[0]
-    image.expression[:, 0] = 1  # a gene that varies nowhere
-    (wide,) = with_means([image], [np.ones(len(image.xy_um), dtype=bool)], 40.0)
-    assert not wide.expression[:, 20].any()
-    assert np.isfinite(wide.expression).all()
-    (whole,) = with_means([image], [np.ones(len(image.xy_um), dtype=bool)], 1000.0)
-    assert not whole.expression[:, 20:].any()  # all neighbourhoods are the section
-
-
-def test_networks_that_learnt_means_foretell_units_alone():
-    images = training_images()
-    few = replace(SMALL, steps=2, smoothing_um=40.0)
-    weights = train_network(images, hold_out_folds(images, SMALL, 0), 0, few, 0, 1).weights
-    assert weights["decoder.weight"].shape == (20, 16)
-    assert weights["decoder.bias"].shape == (20,)
 
 
 @pytest.mark.parametrize("block_px", [64, 100, 4096])
@@ -387,7 +339,7 @@ def test_the_file_gives_back_the_encoder(adapted, tmp_path):
 
 
 def test_too_few_blocks_to_hold_one_out():
-    wide = replace(SMALL, block_um=5000.0)
+    wide = AdaptedSettings(**{**SMALL.__dict__, "block_um": 5000.0, "n_networks": 2})
     with pytest.raises(UserError, match="nothing to learn from"):
         adapt([section("a", 1)], wide, "median", 0, 1)
 

@@ -136,7 +136,7 @@ def test_neighbours_are_sought_in_parts(monkeypatch):
     described.obsm["spatial"] = np.random.default_rng(1).uniform(0, 300, (500, 2))
     arguments = ({"morphology": described}, ["local"], None, [50.0], list(described.obs_names))
     at_once = inputs_of(*arguments)
-    monkeypatch.setattr("histoscribe.neighbourhood.PAIRS_AT_ONCE", 300)
+    monkeypatch.setattr("histoscribe.models.inputs.PAIRS_AT_ONCE", 300)
     np.testing.assert_allclose(inputs_of(*arguments), at_once, rtol=1e-6)
 
 

@@ -88,7 +88,6 @@ rule adapt_encoder:
             "splits.py",
             "image",
             "expression.py",
-            "neighbourhood.py",
             "stain_normalisation.py",
             "torch_setup.py",
         ),

@@ -31,9 +31,8 @@ class AdaptedSettings:
     steps of `batch_size` patches of `patch_px`, in each of which `units_per_patch` units are read;
     `backbone_learning_rate` and `matrix_learning_rate` are those of the backbone and of other
     hidden matrices. Each is blind to its share of the blocks of `block_um` and to units within
-    `buffer_um` of them. With `smoothing_um`, networks foretell besides a unit's expression the mean
-    over the units within that radius. `views` (1 to 8) is the number of mirrored and turned images
-    whose results are averaged.
+    `buffer_um` of them. `views` (1 to 8) is the number of mirrored and turned images whose results
+    are averaged.
 
     Any other `start` names a pretrained encoder of the config, which sees the tile of a unit,
     `tiles_per_step` of them a step; of it changes of `rank` and the `last_blocks` are trained (see
@@ -47,7 +46,6 @@ class AdaptedSettings:
     views: int = 4
     block_um: float = 640.0
     buffer_um: float = 64.0
-    smoothing_um: float = 0.0
     n_genes: int = 500
     n_components: int = 64
     map_width: int = 96

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,15 +17,12 @@ from histoscribe.adapted.patches import EDGE_PX, StainedImage, augment
 from histoscribe.adapted.tile_network import Base, tile_network_of
 from histoscribe.adapted.tiles import tile_batches
 from histoscribe.errors import UserError, problem
-from histoscribe.neighbourhood import means_within
 from histoscribe.splits import block_folds, outside_buffer
 
 LOG = logging.getLogger(__name__)
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_GRADIENT = 1.0
 MEMORY_STEPS = 50  # of the running mean of the weights
-SPREAD_OF_MEANS = 1.5  # of neighbourhoods' means as targets; that of units' own expression is 1
-LEAST_SPREAD_OF_MEANS = 1e-3  # before that, in spreads of units
 
 
 @dataclass(frozen=True)
@@ -93,14 +90,11 @@ def train_network(
             )
         )
     n_genes = sections[0].expression.shape[1]
-    if settings.smoothing_um:
-        sections = with_means(sections, learns, settings.smoothing_um)
-    n_targets = sections[0].expression.shape[1]
     if base is None:
-        network = network_of(settings, n_targets, starting_weights(settings))
+        network = network_of(settings, n_genes, starting_weights(settings))
         batches = _batches(sections, learns, settings, rng)
     else:
-        network = tile_network_of(settings, base, sections[0].offsets_um, n_targets)
+        network = tile_network_of(settings, base, sections[0].offsets_um, n_genes)
         batches = tile_batches(sections, learns, settings, base.tile_um, rng)
     network = network.to(device, memory_format=torch.channels_last).train()
     optimisers, schedules = _optimisers(network, settings)
@@ -131,38 +125,8 @@ def train_network(
             LOG.info("network %d, step %d: loss %.4f", held_out + 1, step + 1, recent)
     if not np.isfinite(losses[-1]):
         raise ArithmeticError("the loss was not finite; lower the encoder's learning_rate")
-    weights = {
-        name: (value[:n_genes] if name.startswith("decoder.") else value).cpu().numpy()
-        for name, value in mean.items()
-    }
+    weights = {name: value.cpu().numpy() for name, value in mean.items()}
     return TrainedNetwork(weights, moment.numpy())
-
-
-def with_means(
-    sections: list[TrainingImage], learns: list[np.ndarray], radius_um: float
-) -> list[TrainingImage]:
-    """Sections whose units' expression is followed by its mean over the units within a radius.
-
-    Counts of small units are mostly noise, of which means have less. `learns` (n_units,) says which
-    units of a section take part; the others get 0. Means of a gene are brought to one mean and
-    spread, of all sections; 0 where they hardly differ.
-    """
-    means = [
-        means_within(s.xy_um[rows], s.xy_um[rows], s.expression[rows].astype(np.float32), radius_um)
-        for s, rows in zip(sections, learns, strict=True)
-    ]
-    n = sum(len(mean) for mean in means)
-    centre = sum(mean.sum(axis=0, dtype=np.float64) for mean in means) / n
-    spread = np.sqrt(sum(((mean - centre) ** 2).sum(axis=0) for mean in means) / n)
-    scale = np.divide(
-        SPREAD_OF_MEANS, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD_OF_MEANS
-    )
-    widened = []
-    for section, rows, mean in zip(sections, learns, means, strict=True):
-        targets = np.zeros_like(section.expression)
-        targets[rows] = (mean - centre) * scale
-        widened.append(replace(section, expression=np.hstack([section.expression, targets])))
-    return widened
 
 
 def _optimisers(
