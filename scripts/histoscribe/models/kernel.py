@@ -22,12 +22,13 @@ def fit(training: TrainingUnits, settings: dict, seed: int, threads: int) -> dic
     `settings`: n_waves, gamma, and those of `ridge`.
     """
     del threads
-    features = training.features.astype(np.float64)
-    length = max(np.mean(features**2) * features.shape[1], 1e-12)
-    if len(features) <= settings["n_waves"]:
-        basis = _units(features, settings["gamma"] / length)
+    n_units, n_features = training.features.shape
+    length = np.mean(training.features.astype(np.float64) ** 2) * n_features
+    steepness = settings["gamma"] / max(length, 1e-12)
+    if n_units <= settings["n_waves"]:
+        basis = _units(training.features, steepness)
     else:
-        basis = _waves(features.shape[1], settings["n_waves"], settings["gamma"] / length, seed)
+        basis = _waves(n_features, settings["n_waves"], steepness, seed)
     return basis | shared_ridge.fit_on(training, settings, seed, lambda x: _bent(basis, x))
 
 
@@ -46,7 +47,7 @@ def apply(tensors: dict[str, np.ndarray], settings: dict, features: np.ndarray) 
 
 
 def _units(features: np.ndarray, steepness: float) -> dict[str, np.ndarray]:
-    basis = {"units": features.astype(np.float32), "steepness": np.array([steepness], np.float32)}
+    basis = {"units": features, "steepness": np.array([steepness], np.float32)}
     values, vectors = np.linalg.eigh(_near(basis, basis["units"]).astype(np.float64))
     kept = values > LEAST_SHARE * values[-1]
     whitening = vectors[:, kept] * np.sqrt(features.shape[1] / values[kept])
