@@ -15,6 +15,7 @@ from histoscribe.retrieval import SEGMENTERS
 from histoscribe.tile_limits import least_tile_um
 
 FOLDERS = (
+    "annotated",
     "sections",
     "features",
     "genes",

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
-import illico
 import numpy as np
 import pandas as pd
 import scanpy as sc
-from scipy import sparse
-from scipy.stats import false_discovery_control
-from sklearn.neighbors import NearestNeighbors
 
+from histoscribe.clustering import leiden, nearest_neighbours, rank_genes, shared_neighbours
 from histoscribe.errors import UserError, problem
 from histoscribe.provenance import names_digest
 
@@ -137,51 +134,16 @@ def _cluster(pooled: ad.AnnData, settings: GeneSettings, seed: int) -> ad.AnnDat
     adata = adata[:, adata.var["highly_variable"]].copy()
     n_pcs = min(settings.n_pcs, adata.n_vars - 1, adata.n_obs - 1)
     sc.pp.pca(adata, n_comps=n_pcs, random_state=seed)
-    sc.tl.leiden(
-        adata,
-        adjacency=shared_neighbours(adata.obsm["X_pca"], settings.n_neighbours),
-        resolution=settings.leiden_resolution,
-        flavor="igraph",
-        n_iterations=2,
-        directed=False,
-        random_state=seed,
-    )
+    nearest = nearest_neighbours(adata.obsm["X_pca"], settings.n_neighbours)
+    clusters = leiden(shared_neighbours(nearest), settings.leiden_resolution, seed)
+    adata.obs["leiden"] = pd.Categorical(clusters.astype(str))
     return adata
-
-
-def shared_neighbours(position: np.ndarray, n_neighbours: int) -> sparse.csr_matrix:
-    """Graph of units, (n, n) symmetric: the Jaccard overlap of their sets of nearest neighbours.
-
-    `position` (n, n_pcs). Weights are finite also where many units are identical, as sparse bins
-    are. Source: Levine et al., Cell 2015, doi 10.1016/j.cell.2015.05.047 (PhenoGraph).
-    """
-    n_neighbours = min(n_neighbours, len(position))
-    search = NearestNeighbors(n_neighbors=n_neighbours).fit(position)
-    nearest = search.kneighbors_graph(position, mode="connectivity")
-    either = (nearest + nearest.T).sign()
-    shared = (nearest @ nearest.T).multiply(either).tocsr()
-    shared.data = shared.data / (2 * n_neighbours - shared.data)
-    shared.setdiag(0)
-    shared.eliminate_zeros()
-    return shared
 
 
 def _differential_genes(clustered: ad.AnnData, settings: GeneSettings) -> pd.DataFrame:
     if clustered.obs["leiden"].nunique() < 2:
         return pd.DataFrame(columns=COLUMNS)
-    clustered.X.sort_indices()
-    # exp_post_agg: the fold change is scanpy's, of back-transformed means of log1p values.
-    tests = illico.asymptotic_wilcoxon(
-        clustered, is_log1p=True, group_keys="leiden", exp_post_agg=True
-    ).reset_index()
-    tests.columns = ["cluster", "gene", *tests.columns[2:]]
-    tests["adjusted_p"] = tests.groupby("cluster", observed=True)["p_value"].transform(
-        lambda p: false_discovery_control(p.fillna(1.0))
-    )
-    with np.errstate(divide="ignore"):
-        tests["log2_fold_change"] = np.log2(tests["fold_change"])
-    # A gene absent from one side has an infinite fold change: as large as counts can show.
-    tests["log2_fold_change"] = tests["log2_fold_change"].clip(-20, 20)
+    tests = rank_genes(clustered, clustered.obs["leiden"])
     passing = tests[
         (tests["adjusted_p"] < settings.adjusted_p_below)
         & (tests["log2_fold_change"].abs() >= settings.abs_log2fc_from)

@@ -19,3 +19,14 @@ def within(places_um: np.ndarray, points_um: np.ndarray, radius_um: float) -> sp
     )
     ones = np.ones(len(pairs), dtype=np.float32)
     return sparse.csr_matrix((ones, (pairs["i"], pairs["j"])), shape=shape)
+
+
+def typical_reach(xy_um: np.ndarray) -> float:
+    """A radius that takes in the neighbours of most of `xy_um` (n_points, 2), in um.
+
+    One and a half times the median distance to the nearest point: the 8 neighbours of a bin.
+    """
+    if len(xy_um) < 2:
+        return 0.0
+    nearest, _ = cKDTree(xy_um).query(xy_um, k=2)
+    return 1.5 * float(np.median(nearest[:, 1]))

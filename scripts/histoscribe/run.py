@@ -44,6 +44,7 @@ class Section:
     split: str
     polygons: Path | None
     group: str | None
+    labels: Path | None
     measured: dict[str, Path]
 
     @property
@@ -151,6 +152,7 @@ def _section(row: Row, config: dict) -> Section:
         split=row["split"],
         polygons=resolve("polygons"),
         group=row.get("group"),
+        labels=resolve("labels"),
         measured=measured_files(
             row["platform"], path or ".", row["unit"], config["units"]["bin_um"]
         ),
@@ -188,8 +190,8 @@ def _sheet_problems(sections: list[tuple[int, Section]], sheet: str, config: dic
 def _row_problems(where: str, section: Section, config: dict) -> list[str]:
     problems = []
     files = {"image": section.image, **section.measured}
-    if section.polygons is not None:
-        files["polygons"] = section.polygons
+    given = {"polygons": section.polygons, "labels": section.labels}
+    files |= {role: path for role, path in given.items() if path is not None}
     for role, path in files.items():
         if not path.is_file() and not is_made_by_a_rule(path, config):
             problems.append(

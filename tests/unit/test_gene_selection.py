@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from histoscribe.clustering import nearest_neighbours, shared_neighbours
 from histoscribe.errors import UserError
 from histoscribe.gene_selection import (
     GeneSettings,
@@ -11,7 +12,6 @@ from histoscribe.gene_selection import (
     _differential_genes,
     pool_sections,
     select_genes,
-    shared_neighbours,
 )
 
 SETTINGS = GeneSettings(n_hvg=200, n_pcs=10)
@@ -67,7 +67,7 @@ def test_identical_units_do_not_break_the_clusters():
     clusters = _cluster(pool_sections({"a": adata}), SETTINGS, 0).obs["leiden"]
     assert clusters.nunique() < 8
     assert clusters[:60].value_counts().iloc[0] > 50
-    graph = shared_neighbours(np.repeat(np.eye(3), 40, axis=0), 15)
+    graph = shared_neighbours(nearest_neighbours(np.repeat(np.eye(3), 40, axis=0), 15))
     assert np.isfinite(graph.data).all()
     assert (graph != graph.T).nnz == 0
 

@@ -63,12 +63,15 @@ def of_training(name):
     ]
 
 
-def blocks_of(wildcards):
-    """How the fold cuts the sections that it trains on, as plain values; None for whole ones."""
-    fold = fold_of(wildcards)
-    sample = wildcards.get("sample")
+def blocks_in(name, sample=None):
+    """How a fold cuts the sections that it trains on, as plain values; None for whole ones."""
+    fold = FOLDS[name]
     is_cut = fold.blocks is not None and (sample is None or sample in fold.training)
     return asdict(fold.blocks) if is_cut else None
+
+
+def blocks_of(wildcards):
+    return blocks_in(wildcards.fold, wildcards.get("sample"))
 
 
 def image_file(wildcards):

@@ -14,6 +14,7 @@ rule simulate_section:
         image="<results>/simulated/{sample}/image.tif",
         truth="<results>/simulated/{sample}/truth.h5ad",
         truth_nuclei="<results>/simulated/{sample}/truth_nuclei.parquet",
+        truth_types="<results>/simulated/{sample}/truth_types.tsv",
     log:
         "<logs>/simulate_section/{sample}.log",
     benchmark:

@@ -6,6 +6,7 @@ from pathlib import Path
 import geopandas as gpd
 import h5py
 import numpy as np
+import pandas as pd
 import shapely
 import tifffile
 
@@ -44,6 +45,9 @@ def write_section(section: SimulatedSection, folder: Path) -> None:
         geometry=list(shapely.polygons(section.polygons_um)),
     )
     nuclei.to_parquet(Path(folder) / "truth_nuclei.parquet", index=False)
+    types = pd.DataFrame(section.truth.obsm["spatial"], columns=["x_um", "y_um"])
+    types["label"] = nuclei["cell_type"].str.replace("_", " ")
+    types.to_csv(Path(folder) / "truth_types.tsv", sep="\t", index=False, float_format="%.3f")
 
 
 def _write_matrix(section: SimulatedSection, path: Path) -> None:

@@ -1,0 +1,136 @@
+"""How well the types of predicted expression agree with those of measured expression.
+
+Wen et al. 2025: adjusted Rand index, silhouette, accuracy over broad classes and their confusion
+matrix, and the shares of types.
+"""
+
+import logging
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from sklearn.metrics import (
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+    silhouette_score,
+)
+
+from histoscribe.neighbourhood import within
+
+LOG = logging.getLogger(__name__)
+SILHOUETTE_UNITS = 10_000  # a random sample of more: the score takes all pairs
+CLUSTER = "cluster"
+N_PERMUTATIONS = 200
+AGREEMENT_COLUMNS = [
+    "reference", "level", "n_units", "share_compared", "n_reference", "n_predicted", "ari", "nmi",
+    "accuracy", "accuracy_by_chance", "balanced_accuracy", "kappa",
+]  # fmt: skip
+
+
+def shared_units(measured: ad.AnnData, predicted: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData]:
+    """Both annotations on the units that they share, in the order of the measured one."""
+    names = measured.obs_names.intersection(predicted.obs_names, sort=False)
+    return measured[names].copy(), predicted[names].copy()
+
+
+def agreement(
+    reference: pd.Series, predicted: pd.Series, name: str, level: str
+) -> dict[str, object]:
+    """Scores of two labellings of the same units; missing labels are left out, and counted.
+
+    Accuracy, the accuracy that the two sets of shares would reach by chance, balanced accuracy
+    (mean over the reference's labels) and kappa are of labels with the same names, and NaN where
+    the labellings share none, and of clusters, whose numbers mean nothing. Keys:
+    AGREEMENT_COLUMNS.
+    """
+    both = (reference.notna() & predicted.notna()).to_numpy()
+    a, b = (s.astype(str).to_numpy()[both] for s in (reference, predicted))
+    row: dict[str, object] = dict.fromkeys(AGREEMENT_COLUMNS, np.nan)
+    row |= {"reference": name, "level": level, "n_units": int(both.sum())}
+    row["share_compared"] = float(both.mean()) if len(both) else np.nan
+    if not both.any():
+        return row
+    row |= {"n_reference": len(np.unique(a)), "n_predicted": len(np.unique(b))}
+    row |= {"ari": adjusted_rand_score(a, b), "nmi": normalized_mutual_info_score(a, b)}
+    if level != CLUSTER and set(a) & set(b):
+        labels = np.unique(np.concatenate([a, b]))
+        shares = [np.array([(side == label).mean() for label in labels]) for side in (a, b)]
+        accuracy, chance = float((a == b).mean()), float(shares[0] @ shares[1])
+        row |= {"accuracy": accuracy, "accuracy_by_chance": chance}
+        row["balanced_accuracy"] = np.mean([(b[a == x] == x).mean() for x in np.unique(a)])
+        row["kappa"] = (accuracy - chance) / (1 - chance) if chance < 1 else np.nan
+    return row
+
+
+def confusion(reference: pd.Series, predicted: pd.Series) -> pd.DataFrame:
+    """Units of each pair of labels: reference, predicted, n_units, share (of the reference's).
+
+    Rows and columns that neither side has are absent; pairs without units are 0.
+    """
+    both = reference.notna() & predicted.notna()
+    a, b = reference[both].astype(str), predicted[both].astype(str)
+    order = list(dict.fromkeys([*a.value_counts().index, *b.value_counts().index]))
+    counts = pd.crosstab(a.to_numpy(), b.to_numpy()).reindex(
+        index=[x for x in order if x in set(a)], columns=[x for x in order if x in set(b)]
+    )
+    counts.index.name, counts.columns.name = "reference", "predicted"
+    long = counts.stack().rename("n_units").reset_index()
+    long["share"] = long["n_units"] / long.groupby("reference")["n_units"].transform("sum")
+    return long
+
+
+def proportions(sides: dict[str, pd.Series]) -> pd.DataFrame:
+    """Share of each label on each side: label, then a column a side; missing labels left out."""
+    shares = {
+        name: s.dropna().astype(str).value_counts(normalize=True) for name, s in sides.items()
+    }
+    table = pd.DataFrame(shares).fillna(0.0)
+    table.index.name = "label"
+    first = next(iter(sides))
+    return table.sort_values(first, ascending=False, kind="stable").reset_index()
+
+
+def silhouette(pcs: np.ndarray, labels: pd.Series, seed: int) -> float:
+    """Mean silhouette of labelled units in `pcs` (n_units, n_pcs); NaN for fewer than two labels.
+
+    At most 10,000 units, drawn at random.
+    """
+    labelled = np.flatnonzero(labels.notna().to_numpy())
+    if len(labelled) > SILHOUETTE_UNITS:
+        chosen = np.random.default_rng(seed).choice(len(labelled), SILHOUETTE_UNITS, replace=False)
+        labelled = labelled[np.sort(chosen)]
+    names = labels.astype(str).to_numpy()[labelled]
+    if not 2 <= len(np.unique(names)) < len(names):
+        return float("nan")
+    return float(silhouette_score(pcs[labelled], names))
+
+
+def neighbourhood_enrichment(
+    xy_um: np.ndarray, labels: pd.Series, reach_um: float, seed: int
+) -> pd.DataFrame:
+    """How much more often labels are neighbours than if they were dealt out at random.
+
+    A row a pair of labels: one, other, n_pairs, z. Neighbours are units within `reach_um`;
+    unlabelled units are left out. The counts and the permutations are squidpy's (Palla et al., Nat
+    Methods 2022, doi 10.1038/s41592-021-01358-2).
+    """
+    import squidpy as sq  # slow to import, and needed here alone
+
+    known = labels.notna().to_numpy()
+    categories = pd.Categorical(labels[known].astype(str))
+    columns = ["one", "other", "n_pairs", "z"]
+    if len(categories.categories) < 2:
+        return pd.DataFrame(columns=columns)
+    units = ad.AnnData(obs=pd.DataFrame({"label": categories}, index=labels.index[known]))
+    graph = within(xy_um[known], xy_um[known], reach_um)
+    graph.setdiag(0)
+    graph.eliminate_zeros()
+    units.obsp["spatial_connectivities"] = graph
+    z, counts = sq.gr.nhood_enrichment(
+        units, cluster_key="label", n_perms=N_PERMUTATIONS, seed=seed, copy=True,
+        show_progress_bar=False, n_jobs=1,
+    )  # fmt: skip
+    names = list(categories.categories)
+    pairs = pd.MultiIndex.from_product([names, names], names=["one", "other"])
+    table = pd.DataFrame({"n_pairs": counts.ravel(), "z": z.ravel()}, index=pairs)
+    return table.reset_index()[columns]
