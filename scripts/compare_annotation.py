@@ -86,7 +86,7 @@ if __name__ == "__main__" and "snakemake" in globals():
         main(
             measured=Path(snakemake.input.measured),
             predicted=Path(snakemake.input.predicted),
-            labels=Path(snakemake.input.labels) if "labels" in snakemake.input.keys() else None,
+            labels=Path(labels) if (labels := snakemake.input.get("labels")) else None,
             broad_classes=snakemake.params.broad_classes,
             seed=snakemake.params.seed,
             outputs={name: Path(path) for name, path in snakemake.output.items()},
