@@ -47,11 +47,21 @@ def upper_cut(values: np.ndarray) -> float:
     return cut if cut > 0 else max(float(values.max()), 1e-9)
 
 
-def draw_scale_bar(axes: Axes, width_um: float) -> None:
-    """A scale bar of a round length, about a quarter of the panel, below its lower left corner."""
+def round_length(width_um: float) -> tuple[float, str]:
+    """A round length of a quarter of a panel's width or less, and its name."""
     exponent = np.floor(np.log10(width_um / 4))
     length = max(f * 10**exponent for f in (1, 2, 5) if f * 10**exponent <= width_um / 4)
-    label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    return length, in_words(length)
+
+
+def in_words(length_um: float) -> str:
+    """A length with its unit."""
+    return f"{length_um / 1000:.3g} mm" if length_um >= 1000 else f"{length_um:.3g} µm"
+
+
+def draw_scale_bar(axes: Axes, width_um: float) -> None:
+    """A scale bar of a round length, about a quarter of the panel, below its lower left corner."""
+    length, label = round_length(width_um)
     axes.plot(
         [0, length / width_um], [-0.03, -0.03], transform=axes.transAxes,
         color="black", linewidth=1.6, clip_on=False, solid_capstyle="butt",
