@@ -73,9 +73,10 @@ def bundle_gene_names(path: Path) -> set[str] | None:
     """Genes of a trained model, from the header of its file; None where it has no such header."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, path.stat().st_size)))
         return set(json.loads(header["__metadata__"]["genes"]))
-    except (OSError, ValueError, KeyError, TypeError, MemoryError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -16,7 +16,7 @@ from histoscribe.figures.maps import (
     show_window,
     unit_pixels,
 )
-from histoscribe.figures.panels import WIDTH_MM, Page
+from histoscribe.figures.panels import WIDTH_MM, Page, width_of
 from histoscribe.figures.style import in_words, upper_cut
 from histoscribe.figures.windows import Window, busiest_window
 
@@ -24,10 +24,11 @@ DISTINCT_BELOW = 0.8
 CANDIDATES = 40  # genes whose predictions are compared to tell which look alike
 INSET_UM = 200.0
 INSET_UNITS = 12  # an inset is so many units wide at least
-PANEL_PX = 500
+PANEL_PX = 360  # of the 29 mm of a panel
 GAP_MM, MIDDLE_MM = 1.6, 4.0
 TOP_MM, TITLE_MM, BELOW_MM, NOTE_MM = 8.0, 4.2, 6.2, 3.5
-PAGE_MM = 240.0  # a figure is not taller, however many genes it shows
+PAGE_MM = 240.0  # panels shrink for the figure to fit a page,
+LEAST_MM = 20.0  # but not below this height
 WHOLE_ASPECT = (0.6, 1.8)  # height to width that panels of the whole section may have
 
 
@@ -108,7 +109,7 @@ def draw_gene_maps(
     ratio = np.clip(whole.window.height_um / whole.window.width_um, *WHOLE_ASPECT)
     free = WIDTH_MM - 4 * GAP_MM - MIDDLE_MM
     room = (PAGE_MM - TOP_MM - NOTE_MM) / len(genes) - TITLE_MM - BELOW_MM
-    tall = min(free / (3 / ratio + 3), room)
+    tall = min(free / (3 / ratio + 3), max(room, LEAST_MM))
     wide = tall / ratio
     margin = (free - 3 * wide - 3 * tall) / 2
     lefts = margin + np.array([*(i * (wide + GAP_MM) for i in range(3))])
@@ -119,14 +120,13 @@ def draw_gene_maps(
     shown_unit = unit_pixels(units, whole.window, OVERSAMPLING * PANEL_PX)
     for row, gene in enumerate(genes):
         top = TOP_MM + row * step
-        page.write(
-            lefts[0], top + 0.4, gene, 0.6 * WIDTH_MM, fontsize=8,
-            fontstyle="italic", fontweight="bold",
-        )  # fmt: skip
         pcc, ceiling = scores.loc[gene, ["pcc", "ceiling"]]
+        words = f"PCC {pcc:.2f}, ceiling {ceiling:.2f}"
+        right = lefts[-1] + tall
+        page.write(right, top + 0.8, words, ha="right", fontsize=6.5, color="0.25")
         page.write(
-            lefts[-1] + tall, top + 0.8, f"PCC {pcc:.2f}, ceiling {ceiling:.2f}",
-            ha="right", fontsize=6.5, color="0.25",
+            lefts[0], top + 0.4, gene, right - lefts[0] - width_of(words, 6.5) - GAP_MM,
+            fontsize=8, fontstyle="italic", fontweight="bold",
         )  # fmt: skip
         top += TITLE_MM
         inset = insets[gene]
@@ -135,6 +135,7 @@ def draw_gene_maps(
         ]
         _draw_image(axes[0], whole)
         _draw_image(axes[3], inset)
+        shown_inset = unit_pixels(units, inset.window, OVERSAMPLING * PANEL_PX)
         for i, values in ((1, measured[gene]), (2, predicted[gene])):
             limits = 0.0, upper_cut(values.to_numpy())
             for panel, picture in ((axes[i], whole), (axes[i + 3], inset)):
@@ -143,7 +144,10 @@ def draw_gene_maps(
                 axes[i], units, values.to_numpy(), whole.window, limits, PANEL_PX,
                 shown_unit=shown_unit,
             )  # fmt: skip
-            draw_units(axes[i + 3], units, values.to_numpy(), inset.window, limits, PANEL_PX)
+            draw_units(
+                axes[i + 3], units, values.to_numpy(), inset.window, limits, PANEL_PX,
+                shown_unit=shown_inset,
+            )  # fmt: skip
             page.colour_bar(lefts[i] + 0.1 * wide, top + tall + 1.2, 0.8 * wide, key)
         for panel in axes[:3]:
             draw_box(panel, inset.window)

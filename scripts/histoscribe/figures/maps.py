@@ -210,8 +210,8 @@ def resized(image: np.ndarray, shape_px: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def ground(image: np.ndarray) -> np.ndarray:
+def ground(image: np.ndarray, paleness: float = GROUND_FADED) -> np.ndarray:
     """An RGB image in pale grey, so that colours upon it are read, and none of them is its own."""
     grey = image @ np.array([0.299, 0.587, 0.114])
-    pale = np.round(grey + GROUND_FADED * (255.0 - grey)).astype(np.uint8)
+    pale = np.round(grey + paleness * (255.0 - grey)).astype(np.uint8)
     return np.repeat(pale[..., None], 3, axis=-1)

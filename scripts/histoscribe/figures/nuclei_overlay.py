@@ -110,7 +110,7 @@ def draw_nuclei(
         shown = outlines[np.sort(tree.query(shapely.box(*window.bounds)))]
         few = len(shown) <= MAX_OUTLINES
         axes.imshow(
-            image if few else ground(image), extent=window.extent, interpolation="antialiased"
+            image if few else ground(image, 0.2), extent=window.extent, interpolation="antialiased"
         )
         if few:
             _draw_outlines(axes, shown, colours["outline"], 0.35 * max(number, 0.7))
@@ -152,7 +152,7 @@ def _draw_density(axes: Axes, outlines: np.ndarray, window: Window) -> None:
     drawn = axes.imshow(
         np.ma.masked_less(per_mm2, 0.02 * per_mm2.max()),
         extent=(*edges[1], *edges[0][::-1]),
-        alpha=0.8,
+        alpha=0.6,
     )
     beside = axes.inset_axes([0.5, -0.055, 0.5, 0.02])
     bar = axes.figure.colorbar(drawn, cax=beside, orientation="horizontal")

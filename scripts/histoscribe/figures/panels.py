@@ -1,15 +1,18 @@
 """Panels placed by the millimetre on a page of journal width, so that nothing can overlap."""
 
+from bisect import bisect_right
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.textpath import TextPath
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from histoscribe.figures.style import FULL_WIDTH, MM, round_length
+from histoscribe.figures.style import FULL_WIDTH, MM, round_length, short_number
 
 WIDTH_MM = FULL_WIDTH / MM
 BAR_MM = 1.3
 INCH_PT = 72
+SUBPIXELS = 64  # of a font's measures
 LEAST_PT = 5.0  # smaller type is not read in print
 MISSING = "…"
 
@@ -59,22 +62,30 @@ class Page:
         bar.outline.set_linewidth(0)
         bar.ax.tick_params(length=1.5, labelsize=5.5, pad=1)
         bar.ax.locator_params(nbins=3)
+        bar.ax.xaxis.set_major_formatter(short_number)
 
 
 def fitted(text: str, width_mm: float, size_pt: float) -> tuple[str, float]:
-    """Text and type size that fit a width: smaller type first, then letters left out."""
+    """Text and type size that fit a width: smaller type first, then no letters in the middle."""
     while width_of(text, size_pt) > width_mm and size_pt > LEAST_PT:
         size_pt = max(size_pt - 0.5, LEAST_PT)
-    kept = text
-    while kept and width_of(text, size_pt) > width_mm:
-        kept = kept[:-1]
-        text = kept.rstrip() + MISSING
+    if width_of(text, size_pt) > width_mm:
+        n_kept = bisect_right(
+            range(len(text)), width_mm, key=lambda n: width_of(_shortened(text, n), size_pt)
+        )
+        text = _shortened(text, max(n_kept - 1, 0))
     return text, size_pt
+
+
+def _shortened(text: str, n_kept: int) -> str:
+    """The first and the last letters of a text, since names often differ at their ends."""
+    tail = n_kept // 2
+    return text[: n_kept - tail] + MISSING + text[len(text) - tail :]
 
 
 def width_of(text: str, size_pt: float) -> float:
     """Width in mm of a line of text in the style's type, bold, which is the widest."""
-    if not text:
-        return 0.0
-    path = TextPath((0, 0), text.replace("$", r"\$"), size=size_pt, prop={"weight": "bold"})
-    return float(path.get_extents().width) / INCH_PT / MM
+    font = get_font(findfont(FontProperties(weight="bold")))
+    font.set_size(size_pt, INCH_PT)
+    font.set_text(text, 0.0)
+    return font.get_width_height()[0] / SUBPIXELS / INCH_PT / MM

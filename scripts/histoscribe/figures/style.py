@@ -17,6 +17,7 @@ from histoscribe.storage import written_whole
 MM = 1 / 25.4  # inch
 FULL_WIDTH = 183 * MM  # two journal columns
 CUT_PERCENTILE = 99
+NOTHING = 1e-6  # expression that is none
 
 
 def use_style(matplotlibrc: Path) -> None:
@@ -42,9 +43,20 @@ def save_figure(figure: Figure, table: pd.DataFrame, paths: list[Path]) -> None:
 
 
 def upper_cut(values: np.ndarray) -> float:
-    """Upper end of a colour range: the 99th percentile, or the maximum where that is zero."""
+    """Upper end of a colour range: the 99th percentile, or the maximum where that is zero.
+
+    1 where all values are zero.
+    """
     cut = float(np.percentile(values, CUT_PERCENTILE))
-    return cut if cut > 0 else max(float(values.max()), 1e-9)
+    cut = cut if cut > NOTHING else float(values.max())
+    return cut if cut > NOTHING else 1.0
+
+
+def short_number(value: float, _place: int | None = None) -> str:
+    """A tick's number in few letters: 0.5, 1,200, 45k, 3M."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:,.6g}"
 
 
 def round_length(width_um: float) -> tuple[float, str]:

@@ -15,11 +15,12 @@ from histoscribe.figures.maps import (
     unit_pixels,
 )
 from histoscribe.figures.panels import WIDTH_MM, Page
+from histoscribe.figures.style import short_number
 
 MAPS = {"total": "total counts", "genes": "genes at equal depth"}
 SIDES = ("measured", "predicted")
 SHOWN_PERCENTILES = (1.0, 99.0)
-PANEL_PX = 600
+PANEL_PX = 500
 GAP_MM, LEFT_MM, TOP_MM, BELOW_MM, NOTE_MM = 3.0, 3.5, 8.5, 7.5, 7.0
 ASPECT = (0.5, 1.6)  # height to width that a panel may have
 AXIS_MM = 2.5  # by which panels with an axis below are lower
@@ -175,6 +176,8 @@ def _draw_agreement(axes: Axes, measured: np.ndarray, predicted: np.ndarray) -> 
     axes.set_ylabel("predicted", labelpad=2)
     axes.locator_params(nbins=4)
     axes.tick_params(labelsize=6, pad=1.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(short_number)
 
 
 def _plot_range(values: np.ndarray) -> tuple[float, float]:
