@@ -2,76 +2,89 @@
 
 from pathlib import Path
 
-import numpy as np
+import geopandas as gpd
 import pandas as pd
 
-from histoscribe.expression import targets
-from histoscribe.figures.gene_maps import distinct_best_genes, draw_gene_maps
+from histoscribe.figures.gene_maps import (
+    CANDIDATES,
+    PANEL_PX,
+    Pictured,
+    distinct_best_genes,
+    draw_gene_maps,
+    gene_insets,
+    inset_table,
+)
+from histoscribe.figures.maps import mapped_units
 from histoscribe.figures.style import save_figure, use_style
+from histoscribe.figures.windows import window_of
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
-from histoscribe.provenance import recall
-from histoscribe.splits import TEST, units_in_role
-from histoscribe.storage import read_h5ad
-
-IMAGE_PX = 1200
+from histoscribe.side_by_side import open_side_by_side
+from histoscribe.storage import written_whole
 
 
 def main(
     scores: Path,
     predicted: Path,
     units: Path,
+    nuclei: Path | None,
     image: Path,
     style: Path,
     n_genes: int,
     um_per_px: float,
     blocks: dict | None,
+    insets_table: Path,
     outputs: list[Path],
 ) -> None:
     use_style(style)
     table = pd.read_csv(scores, sep="\t").set_index("gene")
-    adata, prediction = (units_in_role(read_h5ad(p), blocks, TEST) for p in (units, predicted))
-    genes = distinct_best_genes(table["pcc"], prediction.to_df(), n_genes)
-    facts = recall(adata.uns)
-    xy_um = np.asarray(adata.obsm["spatial"])
-    margin = facts["unit_size_um"]
-    left, top = xy_um.min(axis=0) - margin
-    right, bottom = xy_um.max(axis=0) + margin
-    window = read_window(image, um_per_px, (left, top, right, bottom), IMAGE_PX)
-    target_sum = recall(prediction.uns)["target_sum"]
-    measured = pd.DataFrame(targets(adata, genes, target_sum), columns=genes)
-    shown = pd.DataFrame(np.asarray(prediction[:, genes].X), columns=genes)
+    best = table["pcc"].sort_values(ascending=False).head(max(CANDIDATES, n_genes))
+    with open_side_by_side(units, predicted, blocks) as section:
+        genes = distinct_best_genes(best, section.predicted(list(best.index)), n_genes)
+        measured, shown = section.measured(genes), section.predicted(genes)
+    mapped = mapped_units(section.units, gpd.read_parquet(nuclei) if nuclei else None)
+    whole = window_of(mapped.xy_um, mapped.size_um)
+    insets = gene_insets(mapped, measured, whole)
+
+    def pictured(window):
+        return Pictured(window, read_window(image, um_per_px, window.bounds, PANEL_PX))
+
     figure = draw_gene_maps(
-        window,
-        (left, right, bottom, top),
-        xy_um,
-        facts["unit_size_um"],
+        pictured(whole),
+        {gene: pictured(window) for gene, window in insets.items()},
+        mapped,
         measured,
         shown,
         table,
     )
     plotted = pd.concat(
         [
-            pd.DataFrame(xy_um, columns=["x_um", "y_um"]),
+            pd.DataFrame(mapped.xy_um, columns=["x_um", "y_um"]),
             measured.add_prefix("measured_"),
             shown.add_prefix("predicted_"),
         ],
         axis=1,
     )
-    plotted.insert(0, "unit", adata.obs_names)
+    plotted.insert(0, "unit", section.units.obs_names)
+    with written_whole(insets_table) as partial:
+        chosen = inset_table(insets, measured, shown, table)
+        chosen.to_csv(partial, sep="\t", index=False, float_format="%.5g")
     save_figure(figure, plotted, outputs)
 
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
+        inputs = dict(snakemake.input.items())
         main(
-            scores=Path(snakemake.input.scores),
-            predicted=Path(snakemake.input.predicted),
-            units=Path(snakemake.input.units),
-            image=Path(snakemake.input.image),
-            style=Path(snakemake.input.style),
+            scores=Path(inputs["scores"]),
+            predicted=Path(inputs["predicted"]),
+            units=Path(inputs["units"]),
+            nuclei=Path(inputs["nuclei"]) if "nuclei" in inputs else None,
+            image=Path(inputs["image"]),
+            style=Path(inputs["style"]),
             n_genes=snakemake.params.n_genes,
             um_per_px=snakemake.params.um_per_px,
             blocks=snakemake.params.blocks,
-            outputs=[Path(path) for path in snakemake.output],
+            insets_table=Path(snakemake.output.insets),
+            outputs=[Path(snakemake.output[key]) for key in ("pdf", "png", "tsv")],
         )

@@ -21,6 +21,7 @@ from histoscribe.config_checks import (
 from histoscribe.errors import UserError, problem
 from histoscribe.experiments import Experiment, encoders_of, merge, resolve_experiments
 from histoscribe.folds import fold_problems
+from histoscribe.gene_names import overlay_problems
 from histoscribe.platforms import UNITS, measured_files
 from histoscribe.sheet import Row, read_sheet
 from histoscribe.units import PLAUSIBLE_UM_PER_PX
@@ -84,6 +85,11 @@ def load_run(config: dict, schemas: Path) -> Run:
     sections = [(line, _section(row, config)) for line, row in rows]
     problems += _sheet_problems(sections, str(sheet_path), config)
     problems += config_problems(config)
+    problems += overlay_problems(
+        config["figures"]["overlay_genes"],
+        [section.measured for _, section in sections],
+        config["bundle"] and Path(config["bundle"]),
+    )
     problems += tile_problems(config, sorted({section.unit for _, section in sections}))
     problems += fold_problems([section for _, section in sections], config, overrides)
     for name, override in overrides.items():

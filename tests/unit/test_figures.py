@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from histoscribe.figures.ablation import CEILING, SCORES, ablation_table, draw_ablation
-from histoscribe.figures.gene_maps import distinct_best_genes, draw_gene_maps, nearest_units
+from histoscribe.figures.gene_maps import distinct_best_genes
 from histoscribe.figures.style import save_figure, upper_cut
 
 
@@ -54,16 +54,6 @@ def test_ablation_table_holds_what_is_drawn(scores, tmp_path):
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_map_pixels_show_the_unit_above_them():
-    xy = np.array([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0]])  # a 2 x 2 grid of 8 um, one missing
-    shown = nearest_units(xy, 8.0, (0, 16, 16, 0), 16)
-    assert shown.shape == (16, 16)
-    assert (shown[:7, :7] == 0).all()
-    assert (shown[:7, 9:] == 1).all()  # right of the first: larger x
-    assert (shown[9:, :7] == 2).all()  # below the first: larger y
-    assert (shown[11:, 11:] == -1).all()
-
-
 def test_best_genes_that_look_alike_are_shown_once():
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 200))
@@ -71,18 +61,6 @@ def test_best_genes_that_look_alike_are_shown_once():
     scores = pd.Series({"A": 0.9, "A2": 0.8, "B": 0.5, "C": 0.1})
     assert distinct_best_genes(scores, predicted, 2) == ["A", "B"]
     assert distinct_best_genes(scores, predicted, 4) == ["A", "B", "C", "A2"]
-
-
-def test_gene_maps_are_drawn():
-    rng = np.random.default_rng(0)
-    xy = rng.uniform(0, 100, (50, 2))
-    values = pd.DataFrame(rng.random((50, 2)), columns=["MT-CO1", "A_B"])
-    table = pd.DataFrame({"pcc": [0.5, 0.4], "ceiling": 0.7}, index=["MT-CO1", "A_B"])
-    image = np.full((50, 50, 3), 200, dtype=np.uint8)
-    figure = draw_gene_maps(image, (0, 100, 100, 0), xy, 8.0, values, values, table)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert "MT-CO1" in titles
-    assert "A_B" in titles
 
 
 def test_colour_range_ends_at_the_99th_percentile():

@@ -29,6 +29,7 @@ IS_SCORED = any(fold.tested for fold in FOLDS.values())
 ENCODERS = config["features"]["encoders"]
 ADAPTED = [name for name, encoder in ENCODERS.items() if encoder["kind"] == "adapted"]
 SEGMENTER = config["segmenter"]
+FIRST = next((name for name in RUN.experiments if name not in BASELINES), None)
 OUTLINED = {"nucleus": "nuclei", "cell": "cells"}  # units with a polygon each, and their file
 
 
@@ -39,6 +40,7 @@ wildcard_constraints:
     outlines="|".join(OUTLINED.values()),
     gene_set="|".join(re.escape(e.gene_set) for e in RUN.experiments.values()),
     encoder="|".join(map(re.escape, ENCODERS)),
+    gene="|".join(map(re.escape, config["figures"]["overlay_genes"])) or "none",
 
 
 def section_of(wildcards):
@@ -318,7 +320,7 @@ def section_figures():
     return expand(
         "<results>/figures/quality/{sample}.{ending}",
         sample=measured,
-        ending=["pdf", "png", "tsv"],
+        ending=["pdf", "svg", "png", "tsv"],
     ) + expand(
         "<results>/figures/nuclei/{sample}.{ending}",
         sample=outlined,
@@ -334,17 +336,37 @@ def figure_kinds():
     }
 
 
-def figure_files():
-    if not IS_SCORED:
-        return section_figures()
-    first = [name for name in RUN.experiments if name not in BASELINES][:1]
-    return (
-        section_figures()
-        + expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"])
-        + [
-            f"<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}"
-            for experiment, fold, sample in evaluations()
-            for ending in ("pdf", "png", "tsv")
-            if experiment in first
-        ]
+def compared():
+    """Evaluations that the accuracy figure shows: of the first experiment, then of baselines."""
+    return [key for name in (FIRST, *BASELINES) for key in evaluations() if key[0] == name]
+
+
+def overlays():
+    """What overlays are drawn of, by the first experiment: tested sections, and predicted ones."""
+    tested = [key for key in evaluations() if key[0] == FIRST]
+    return tested + [(FIRST, next(iter(FOLDS)), sample) for sample in RUN.samples("predict")]
+
+
+def map_figures():
+    """Maps by the first experiment: gene maps, totals, and overlays of the user's genes."""
+    names = [f"{e}/{f}/{s}" for e, f, s in evaluations() if e == FIRST]
+    return expand(
+        "<results>/figures/{figure}/{name}.{ending}",
+        figure=["gene_maps", "totals"],
+        name=names,
+        ending=["pdf", "png", "tsv"],
+    ) + expand(
+        "<results>/figures/overlay/{name}/{gene}.{ending}",
+        name=[f"{e}/{f}/{s}" for e, f, s in overlays()],
+        gene=config["figures"]["overlay_genes"],
+        ending=["pdf", "png", "tsv"],
     )
+
+
+def figure_files():
+    scored = expand(
+        "<results>/figures/{figure}.{ending}",
+        figure=["accuracy", "ablation"] if FIRST else ["ablation"],
+        ending=["pdf", "svg", "png", "tsv"],
+    )
+    return section_figures() + (scored if IS_SCORED else []) + map_figures()

@@ -1,8 +1,7 @@
 """Figures, each with the numbers it shows as .tsv.
 
-in:  <results>/sections/{sample}/, {experiment}/{fold}/evaluated/{sample}.tsv, predicted/{sample}.h5ad
-out: <results>/figures/ablation.*, gene_maps/{experiment}/{fold}/{sample}.*, nuclei/{sample}.*,
-     quality/{sample}.*
+in:  <results>/sections/{sample}/, {experiment}/{fold}/evaluated/{sample}.tsv, summary.tsv
+out: <results>/figures/accuracy.*, ablation.*, nuclei/{sample}.*, quality/{sample}.*
 """
 
 
@@ -33,33 +32,39 @@ rule plot_ablation:
         "../../scripts/plot_ablation.py"
 
 
-rule plot_gene_maps:
-    """Measured and predicted maps of the best-predicted genes beside the H&E."""
+rule plot_accuracy:
+    """PCC and RMSE of the genes by section and tissue, beside ceiling and baselines."""
     input:
-        scores="<results>/{experiment}/{fold}/evaluated/{sample}.tsv",
-        predicted="<results>/{experiment}/{fold}/predicted/{sample}.h5ad",
-        units="<results>/sections/{sample}/units.h5ad",
-        image="<results>/sections/{sample}/image.ome.tif",
+        scores=[f"<results>/{e}/{f}/evaluated/{s}.tsv" for e, f, s in compared()],
+        summary="<results>/summary.tsv",
         style="resources/matplotlibrc",
+        palette="resources/palette.tsv",
     output:
-        multiext("<results>/figures/gene_maps/{experiment}/{fold}/{sample}", ".pdf", ".png", ".tsv"),
+        multiext(
+            "<results>/figures/accuracy",
+            pdf=".pdf",
+            svg=".svg",
+            png=".png",
+            tsv=".tsv",
+            density=".density.tsv",
+        ),
     log:
-        "<logs>/plot_gene_maps/{experiment}.{fold}.{sample}.log",
+        "<logs>/plot_accuracy.log",
     benchmark:
-        "<benchmarks>/plot_gene_maps/{experiment}.{fold}.{sample}.tsv"
+        "<benchmarks>/plot_accuracy.tsv"
     conda:
         "../../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=20,
     params:
-        blocks=blocks_of,
-        n_genes=lookup(dpath="figures/n_genes", within=config),
-        um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "expression.py", "image", "splits.py"),
+        evaluated=compared(),
+        groups={name: section.group for name, section in RUN.sections.items()},
+        kind=figure_kinds().get(FIRST),
+        code=code_digest("figures"),
     script:
-        "../../scripts/plot_gene_maps.py"
+        "../../scripts/plot_accuracy.py"
 
 
 rule plot_nuclei:
@@ -97,7 +102,7 @@ rule plot_quality:
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:
-        multiext("<results>/figures/quality/{sample}", ".pdf", ".png", ".tsv"),
+        multiext("<results>/figures/quality/{sample}", ".pdf", ".svg", ".png", ".tsv"),
     log:
         "<logs>/plot_quality/{sample}.log",
     benchmark:

@@ -6,9 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from histoscribe.figures.panels import fitted
 from histoscribe.figures.style import FULL_WIDTH, MM
 
 CEILING = "noise ceiling"
+NAMES_MM, NAME_PT = 36.0, 6.5  # room and type of an experiment's name
+TITLE_MM, TITLE_PT = 44.0, 7.5
 SCORES = {"pcc": "PCC per gene", "rmse": "RMSE per gene (log1p)"}
 
 
@@ -68,7 +71,8 @@ def draw_ablation(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
             _draw_boxes(panel, shown.set_index("experiment"), names, colours)
             panel.set_xlabel(label)
         n_genes = int(table.loc[table["sample"] == sample, "n_genes"].max())
-        row[0].set_title(f"{sample}, {n_genes} genes", loc="left", fontweight="bold")
+        title, size = fitted(f"{sample}, {n_genes:,} genes", TITLE_MM, TITLE_PT)
+        row[0].set_title(title, loc="left", fontweight="bold", fontsize=size)
     return figure
 
 
@@ -100,7 +104,8 @@ def _draw_boxes(axes: Axes, shown: pd.DataFrame, names: list[str], colours: dict
             fontsize=6.5,
             color=colour,
         )
-    axes.set_yticks(range(len(names)), names)
+    labels, sizes = zip(*(fitted(name, NAMES_MM, NAME_PT) for name in names), strict=True)
+    axes.set_yticks(range(len(names)), labels, fontsize=min(sizes))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.use_sticky_edges = False
     axes.margins(x=0.04)

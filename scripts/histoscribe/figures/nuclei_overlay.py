@@ -1,7 +1,5 @@
 """Nuclei over the H&E at three zooms: does the segmentation look right?"""
 
-from dataclasses import dataclass
-
 import geopandas as gpd
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,34 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import ndimage
 
+from histoscribe.figures.maps import ground, show_window
 from histoscribe.figures.style import FULL_WIDTH, MM, draw_scale_bar
+from histoscribe.figures.windows import Window, places_within
 
 ZOOMS_UM = (400.0, 100.0)
 MAX_OUTLINES = 4000  # more of them on one panel are a smear: their density is drawn instead
 DENSITY_UM = 50.0
 TYPICAL_PERCENTILE = 75
-
-
-@dataclass(frozen=True)
-class Window:
-    """A rectangle in um in the image frame."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def width_um(self) -> float:
-        return self.right - self.left
-
-    @property
-    def height_um(self) -> float:
-        return self.bottom - self.top
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        return self.left, self.top, self.right, self.bottom
 
 
 def choose_windows(
@@ -54,17 +32,12 @@ def choose_windows(
     windows = [Window(0.0, 0.0, *map(float, size_um))]
     for zoom_um in zooms_um:
         outer = windows[-1]
-        width, height = min(zoom_um, outer.width_um), min(zoom_um, outer.height_um)
-        step = max(zoom_um / 4, max(outer.width_um, outer.height_um) / 200)
-        x, y = np.meshgrid(
-            np.arange(outer.left, outer.right - width + 1e-6, step),
-            np.arange(outer.top, outer.bottom - height + 1e-6, step),
-        )
-        counts = _counts(centre_um, x.ravel(), y.ravel(), width, height)
+        corner, (width, height) = places_within(outer, zoom_um)
+        counts = _counts(centre_um, *corner.T, width, height)
         held = counts[counts > 0]
         wanted = np.percentile(held, TYPICAL_PERCENTILE) if len(held) else 0
         best = int(np.argmin(np.abs(counts - wanted)))
-        left, top = float(x.ravel()[best]), float(y.ravel()[best])
+        left, top = (float(v) for v in corner[best])
         windows.append(Window(left, top, left + width, top + height))
     return windows
 
@@ -96,7 +69,7 @@ def overlay_table(
         on_tissue = shapely.intersects_xy(whole, *centre_um.T)
     rows = []
     for number, window in enumerate(windows):
-        inside = np.all((centre_um >= window.bounds[:2]) & (centre_um < window.bounds[2:]), axis=1)
+        inside = window.holds(centre_um)
         box = shapely.box(*window.bounds)
         covered_um2 = shapely.area(box if whole is None else shapely.intersection(box, whole))
         rows.append(
@@ -134,10 +107,12 @@ def draw_nuclei(
     figure, panels = plt.subplots(1, len(windows), figsize=size, squeeze=False)
     tree = shapely.STRtree(outlines)
     for number, (axes, image, window) in enumerate(zip(panels[0], images, windows, strict=True)):
-        extent = (window.left, window.right, window.bottom, window.top)
-        axes.imshow(image, extent=extent, interpolation="antialiased")
         shown = outlines[np.sort(tree.query(shapely.box(*window.bounds)))]
-        if len(shown) <= MAX_OUTLINES:
+        few = len(shown) <= MAX_OUTLINES
+        axes.imshow(
+            image if few else ground(image, 0.2), extent=window.extent, interpolation="antialiased"
+        )
+        if few:
             _draw_outlines(axes, shown, colours["outline"], 0.35 * max(number, 0.7))
         else:
             _draw_density(axes, shown, window)
@@ -148,11 +123,7 @@ def draw_nuclei(
             f"{row['n_nuclei']:,.0f} nuclei, {_per_mm2(row['nuclei_per_mm2'])}\n"
             f"median area {row['median_area_um2']:.0f} µm²"
         )
-        axes.set_xlim(extent[:2])
-        axes.set_ylim(extent[2:])
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+        show_window(axes, window)
         draw_scale_bar(axes, window.width_um)
     return figure
 

@@ -17,6 +17,7 @@ from histoscribe.storage import written_whole
 MM = 1 / 25.4  # inch
 FULL_WIDTH = 183 * MM  # two journal columns
 CUT_PERCENTILE = 99
+NOTHING = 1e-6  # expression that is none
 
 
 def use_style(matplotlibrc: Path) -> None:
@@ -42,16 +43,37 @@ def save_figure(figure: Figure, table: pd.DataFrame, paths: list[Path]) -> None:
 
 
 def upper_cut(values: np.ndarray) -> float:
-    """Upper end of a colour range: the 99th percentile, or the maximum where that is zero."""
+    """Upper end of a colour range: the 99th percentile, or the maximum where that is zero.
+
+    1 where all values are zero.
+    """
     cut = float(np.percentile(values, CUT_PERCENTILE))
-    return cut if cut > 0 else max(float(values.max()), 1e-9)
+    cut = cut if cut > NOTHING else float(values.max())
+    return cut if cut > NOTHING else 1.0
+
+
+def short_number(value: float, _place: int | None = None) -> str:
+    """A tick's number in few letters: 0.5, 1,200, 45k, 3M."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:,.6g}"
+
+
+def round_length(width_um: float) -> tuple[float, str]:
+    """A round length of a quarter of a panel's width or less, and its name."""
+    exponent = np.floor(np.log10(width_um / 4))
+    length = max(f * 10**exponent for f in (1, 2, 5) if f * 10**exponent <= width_um / 4)
+    return length, in_words(length)
+
+
+def in_words(length_um: float) -> str:
+    """A length with its unit."""
+    return f"{length_um / 1000:.3g} mm" if length_um >= 1000 else f"{length_um:.3g} µm"
 
 
 def draw_scale_bar(axes: Axes, width_um: float) -> None:
     """A scale bar of a round length, about a quarter of the panel, below its lower left corner."""
-    exponent = np.floor(np.log10(width_um / 4))
-    length = max(f * 10**exponent for f in (1, 2, 5) if f * 10**exponent <= width_um / 4)
-    label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    length, label = round_length(width_um)
     axes.plot(
         [0, length / width_um], [-0.03, -0.03], transform=axes.transAxes,
         color="black", linewidth=1.6, clip_on=False, solid_capstyle="butt",
