@@ -63,12 +63,15 @@ def of_training(name):
     ]
 
 
-def blocks_of(wildcards):
-    """How the fold cuts the sections that it trains on, as plain values; None for whole ones."""
-    fold = fold_of(wildcards)
-    sample = wildcards.get("sample")
+def blocks_in(name, sample=None):
+    """How a fold cuts the sections that it trains on, as plain values; None for whole ones."""
+    fold = FOLDS[name]
     is_cut = fold.blocks is not None and (sample is None or sample in fold.training)
     return asdict(fold.blocks) if is_cut else None
+
+
+def blocks_of(wildcards):
+    return blocks_in(wildcards.fold, wildcards.get("sample"))
 
 
 def image_file(wildcards):
@@ -345,3 +348,55 @@ def figure_files():
             if experiment in first
         ]
     )
+
+
+def annotated():
+    """Sources and samples whose units are given cell types."""
+    return []
+
+
+def first_experiment():
+    """The experiment that is drawn: the first of the run's own."""
+    return next(name for name in RUN.experiments if name not in BASELINES)
+
+
+def viewed_folds(sample):
+    """Folds whose predictions of a section are shown: all that test a part of it, or the first.
+
+    What is to be predicted only is predicted alike in every fold but by other models.
+    """
+    tested = [name for name, fold in FOLDS.items() if sample in fold.tested]
+    cutting = [name for name in tested if blocks_in(name, sample) is not None]
+    return cutting or (tested or list(FOLDS))[:1]
+
+
+def viewed_files(wildcards):
+    """What is known of a section beside its image and units: predictions, scores, names."""
+    sample, experiment = wildcards.sample, first_experiment()
+    folds = viewed_folds(sample)
+    is_tested = any(sample in fold.tested for fold in FOLDS.values())
+    files = {
+        "predicted": [f"<results>/{experiment}/{fold}/predicted/{sample}.h5ad" for fold in folds],
+        "scores": [
+            f"<results>/{experiment}/{fold}/evaluated/{sample}.tsv" for fold in folds if is_tested
+        ],
+        "annotated": [f"<results>/annotated/{source}/{name}.h5ad" for source, name in annotated()],
+    }
+    if is_tested:
+        files["alignment"] = f"<results>/sections/{sample}/alignment.tsv"
+    return files | nuclei_input(wildcards)
+
+
+def viewer_page():
+    """The files that a viewer is made of: the page's own and the libraries it uses."""
+    return sorted(map(str, Path("resources/viewer").rglob("*.*")))
+
+
+def viewers():
+    """Of every section that is tested, or predicted only."""
+    shown = dict.fromkeys([*sections_tested(), *RUN.samples("predict")])
+    return expand("<results>/viewer/{sample}", sample=shown)
+
+
+def sections_tested():
+    return [sample for fold in FOLDS.values() for sample in fold.tested]

@@ -1,0 +1,262 @@
+"use strict";
+// The H&E (OpenSeadragon) and the units over it (deck.gl), kept in step. Units are placed in um of
+// the image: x right, y down, from its top left corner.
+
+(() => {
+  const MAX_OUTLINES = 4000; // drawn one by one; beyond, units are discs
+  const PX_PER_UM_MAX = 24;
+  const START_MARGIN = 1.04;
+
+  // Squares, each turned by `angle` degrees: a disc's square before its corners are cut.
+  class SquareLayer extends deck.ScatterplotLayer {
+    getShaders() {
+      const turn = (this.props.angle * Math.PI) / 180;
+      const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
+      const columns = [cos, sin, -sin, cos].map((each) => each.toFixed(6)).join(", ");
+      return {
+        ...super.getShaders(),
+        inject: {
+          "vs:DECKGL_FILTER_SIZE": `size.xy = mat2(${columns}) * size.xy;`,
+          "vs:#main-end": "unitPosition *= 0.7;",
+        },
+      };
+    }
+  }
+  SquareLayer.layerName = "SquareLayer";
+
+  class SlideMap {
+    constructor(section, units) {
+      this.section = section;
+      this.units = units;
+      this.nUnits = section.nUnits;
+      const { width_px: width, height_px: height, um_per_px: umPerPx } = section.image;
+      this.widthUm = width * umPerPx;
+      this.heightUm = height * umPerPx;
+      this.sizeUm = section.unitSizeUm;
+      this.rgba = new Uint8ClampedArray(4 * this.nUnits);
+      this.positions = { value: units.position, size: 2 };
+      this.selected = -1;
+      this.outlined = null;
+      this.onDraw = () => {};
+      this.onMove = () => {};
+      this.onPick = () => {};
+      this._openSlide(width, height, umPerPx);
+      this._openUnits();
+    }
+
+    _openSlide(width, height, umPerPx) {
+      const { tile_px: tileSize, max_level: maxLevel } = this.section.image;
+      this.slide = OpenSeadragon({
+        element: document.getElementById("slide"),
+        drawer: "canvas", // a page on disk may draw its pictures, but WebGL may not read them
+        showNavigationControl: false,
+        showNavigator: true,
+        navigatorId: "navigator",
+        animationTime: 0.5,
+        visibilityRatio: 0.5,
+        minZoomImageRatio: 0.7,
+        maxZoomPixelRatio: Math.max(2, PX_PER_UM_MAX * umPerPx),
+        gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+        gestureSettingsTouch: { clickToZoom: false },
+        tileSources: {
+          width, height, tileSize, minLevel: 0, maxLevel,
+          getTileUrl: (level, x, y) => `tiles/${level}/${x}_${y}.jpg`,
+        },
+      });
+      this.slide.addHandler("update-viewport", () => this._follow());
+      this.slide.addHandler("resize", () => this._follow());
+      this.slide.addHandler("animation-finish", () => this._settle());
+      this.slide.addHandler("open", () => this.home(true));
+      this.slide.addHandler("canvas-click", (event) => {
+        if (event.quick) this.onPick(this.nearest(this.toUm(event.position)));
+      });
+    }
+
+    _openUnits() {
+      this.deck = new deck.Deck({
+        parent: document.getElementById("cells"),
+        views: new deck.OrthographicView({ id: "section", flipY: true }),
+        viewState: this._viewState(),
+        controller: false,
+        layers: [],
+        onAfterRender: () => this.onDraw(),
+        onError: (error) => console.error(error),
+      });
+    }
+
+    // Pixels of the screen per um, and the um in the middle of the screen.
+    _view() {
+      const bounds = this.slide.viewport ? this.slide.viewport.getBounds(true) : null;
+      if (!bounds) return { pxPerUm: 1, x: 0, y: 0 };
+      const pxPerUm = this.slide.viewport.getContainerSize().x / (bounds.width * this.widthUm);
+      const middle = bounds.getCenter();
+      return { pxPerUm, x: middle.x * this.widthUm, y: middle.y * this.widthUm };
+    }
+
+    _viewState() {
+      const { pxPerUm, x, y } = this._view();
+      return { target: [x, y, 0], zoom: Math.log2(pxPerUm), minZoom: -20, maxZoom: 20 };
+    }
+
+    _follow() {
+      if (!this.deck) return;
+      this.deck.setProps({ viewState: this._viewState() });
+      this.deck.redraw("the slide moved");
+      this.onMove(this._view().pxPerUm);
+    }
+
+    toUm({ x, y }) {
+      const size = this.slide.viewport.getContainerSize();
+      const { pxPerUm, x: midX, y: midY } = this._view();
+      return [midX + (x - size.x / 2) / pxPerUm, midY + (y - size.y / 2) / pxPerUm];
+    }
+
+    // The unit whose centre is nearest to a place in um, -1 where none is near.
+    nearest([x, y]) {
+      const at = this.units.position;
+      const reach = Math.max(this.sizeUm, 6 / this._view().pxPerUm);
+      let [best, least] = [-1, reach * reach];
+      for (let i = 0; i < this.nUnits; i++) {
+        const squared = (at[2 * i] - x) ** 2 + (at[2 * i + 1] - y) ** 2;
+        if (squared < least) [best, least] = [i, squared];
+      }
+      return best;
+    }
+
+    home(immediately = false) {
+      const at = this.units.position;
+      let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+      for (let i = 0; i < this.nUnits; i++) {
+        left = Math.min(left, at[2 * i]);
+        right = Math.max(right, at[2 * i]);
+        top = Math.min(top, at[2 * i + 1]);
+        bottom = Math.max(bottom, at[2 * i + 1]);
+      }
+      const [width, height] = [right - left, bottom - top].map(
+        (extent) => START_MARGIN * (extent + this.section.unitSizeUm));
+      this.fit((left + right) / 2, (top + bottom) / 2, width, height, immediately);
+    }
+
+    // Bring a rectangle, by its middle and its size in um, into view.
+    fit(x, y, width, height, immediately = false) {
+      const rect = new OpenSeadragon.Rect(x - width / 2, y - height / 2, width, height);
+      this.slide.viewport.fitBounds(rect.times(1 / this.widthUm), immediately);
+    }
+
+    zoomBy(factor) {
+      this.slide.viewport.zoomBy(factor);
+      this.slide.viewport.applyConstraints();
+    }
+
+    showSlide(isOn) {
+      const picture = this.slide.world.getItemAt(0);
+      if (picture) picture.setOpacity(isOn ? 1 : 0);
+    }
+
+    setOpacity(share) {
+      document.getElementById("cells").style.opacity = String(share);
+    }
+
+    setSize(um) {
+      this.sizeUm = um;
+      this._draw();
+    }
+
+    setColours(rgba) {
+      this.rgba = rgba;
+      this._settle();
+    }
+
+    select(unit) {
+      this.selected = unit;
+      this._draw();
+    }
+
+    setOutlines(outlines) {
+      this.outlines = outlines;
+      this._settle();
+    }
+
+    // At rest: few units in view are drawn by their own outlines.
+    _settle() {
+      this.outlined = this.outlines ? this._inView() : null;
+      this._draw();
+    }
+
+    _inView() {
+      const size = this.slide.viewport.getContainerSize();
+      const { pxPerUm, x, y } = this._view();
+      const [reachX, reachY] = [size.x / pxPerUm, size.y / pxPerUm]; // half a screen more all round
+      const at = this.units.position;
+      const found = [];
+      for (let i = 0; i < this.nUnits; i++) {
+        if (Math.abs(at[2 * i] - x) < reachX && Math.abs(at[2 * i + 1] - y) < reachY) found.push(i);
+        if (found.length > MAX_OUTLINES) return null;
+      }
+      return found;
+    }
+
+    _ring(unit) {
+      const { corners, first } = this.outlines;
+      const [x, y] = [this.units.position[2 * unit], this.units.position[2 * unit + 1]];
+      const ring = [];
+      for (let k = first[unit]; k < first[unit + 1]; k++) {
+        ring.push([x + corners[2 * k] * this.outlines.stepUm,
+          y + corners[2 * k + 1] * this.outlines.stepUm]);
+      }
+      return ring;
+    }
+
+    _draw() {
+      if (!this.deck) return;
+      this.deck.setProps({ layers: [this._unitsLayer(), this._selectionLayer()] });
+      this.deck.redraw("another picture");
+    }
+
+    _unitsLayer() {
+      const { ScatterplotLayer, SolidPolygonLayer } = deck;
+      if (this.outlined) {
+        return new SolidPolygonLayer({
+          id: "outlines",
+          data: this.outlined,
+          getPolygon: (unit) => this._ring(unit),
+          getFillColor: (unit) => this.rgba.subarray(4 * unit, 4 * unit + 4),
+          updateTriggers: { getFillColor: this.rgba },
+          parameters: { depthCompare: "always" },
+        });
+      }
+      const data = {
+        length: this.nUnits,
+        attributes: {
+          getPosition: this.positions,
+          getFillColor: { value: this.rgba, size: 4, normalized: true },
+        },
+      };
+      const common = {
+        data, getRadius: 1, radiusScale: this.sizeUm / 2, radiusUnits: "common",
+        parameters: { depthCompare: "always" },
+      };
+      return this.section.isRound
+        ? new ScatterplotLayer({ id: "discs", ...common })
+        : new SquareLayer({
+          id: "squares", ...common, antialiasing: false, angle: this.section.gridAngle,
+        });
+    }
+
+    _selectionLayer() {
+      const at = this.units.position;
+      const chosen = this.selected < 0 ? [] : [this.selected];
+      return new deck.ScatterplotLayer({
+        id: "selection",
+        data: chosen,
+        getPosition: (unit) => [at[2 * unit], at[2 * unit + 1]],
+        getRadius: Math.max(this.sizeUm, this.section.unitSizeUm) * 0.75,
+        radiusUnits: "common", radiusMinPixels: 6, filled: false, stroked: true,
+        getLineColor: [255, 0, 170], lineWidthUnits: "pixels", getLineWidth: 2.5,
+        parameters: { depthCompare: "always" },
+      });
+    }
+  }
+
+  HistoScribe.SlideMap = SlideMap;
+})();
