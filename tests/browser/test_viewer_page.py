@@ -115,6 +115,8 @@ def test_a_unit_lies_on_the_pixels_that_it_belongs_to(page_of):
     chosen = 4 * columns + 12
     with open_page(str(page_of(image=image))) as page:
         viewer = Viewer(page)
+        page.evaluate("for (const id of ['navigator', 'legend'])"
+                      " document.getElementById(id).style.display = 'none'")  # fmt: skip
         for width in (0, 60, 24):
             if width:
                 x, y = (n * unit_um + 12.0 for n in (12, 4))
@@ -132,7 +134,7 @@ def test_a_unit_lies_on_the_pixels_that_it_belongs_to(page_of):
             page.mouse.click(box["x"] + x, box["y"] + y)
             page.locator("#details h2").wait_for()
             assert page.locator("#details h2").inner_text() == f"unit-{chosen}"
-            # The ring around the unit that deck.gl draws has the same middle, to a pixel.
+            # What deck.gl draws for this unit alone has the same middle and width, to a pixel.
             page.locator("#details .close").click()
             page.evaluate("HistoScribe.map.setColours(new Uint8ClampedArray(4 * 300).map((_, i) =>"
                           f" i >> 2 === {chosen} ? [0, 200, 0, 255][i & 3] : 0))")  # fmt: skip

@@ -7,22 +7,7 @@
   const PX_PER_UM_MAX = 24;
   const START_MARGIN = 1.04;
 
-  // Squares, each turned by `angle` degrees: a disc's square before its corners are cut.
-  class SquareLayer extends deck.ScatterplotLayer {
-    getShaders() {
-      const turn = (this.props.angle * Math.PI) / 180;
-      const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
-      const columns = [cos, sin, -sin, cos].map((each) => each.toFixed(6)).join(", ");
-      return {
-        ...super.getShaders(),
-        inject: {
-          "vs:DECKGL_FILTER_SIZE": `size.xy = mat2(${columns}) * size.xy;`,
-          "vs:#main-end": "unitPosition *= 0.7;",
-        },
-      };
-    }
-  }
-  SquareLayer.layerName = "SquareLayer";
+  const ALL_CORNERS = 500_000; // shared by all discs: six corners each, or up to 32
 
   class SlideMap {
     constructor(section, units) {
@@ -34,7 +19,6 @@
       this.heightUm = height * umPerPx;
       this.sizeUm = section.unitSizeUm;
       this.rgba = new Uint8ClampedArray(4 * this.nUnits);
-      this.positions = { value: units.position, size: 2 };
       this.selected = -1;
       this.outlined = null;
       this.onDraw = () => {};
@@ -79,6 +63,7 @@
         viewState: this._viewState(),
         controller: false,
         layers: [],
+        deviceProps: { type: "webgl", webgl: { antialias: false } }, // edges cost more than they show
         onAfterRender: () => this.onDraw(),
         onError: (error) => console.error(error),
       });
@@ -214,7 +199,7 @@
     }
 
     _unitsLayer() {
-      const { ScatterplotLayer, SolidPolygonLayer } = deck;
+      const { SolidPolygonLayer } = deck;
       if (this.outlined) {
         return new SolidPolygonLayer({
           id: "outlines",
@@ -225,22 +210,62 @@
           parameters: { depthCompare: "always" },
         });
       }
-      const data = {
-        length: this.nUnits,
-        attributes: {
-          getPosition: this.positions,
-          getFillColor: { value: this.rgba, size: 4, normalized: true },
+      const n = this.nUnits;
+      if (this.shapesFor !== this.sizeUm) this._shape();
+      const k = this.nCorners;
+      // One colour a corner, four bytes each: copied as whole numbers.
+      const perUnit = new Uint32Array(this.rgba.buffer);
+      const perCorner = new Uint32Array(n * k);
+      for (let i = 0; i < n; i++) perCorner.fill(perUnit[i], i * k, (i + 1) * k);
+      return new SolidPolygonLayer({
+        id: "units",
+        data: {
+          length: n,
+          startIndices: this.starts,
+          attributes: {
+            getPolygon: { value: this.corners, size: 2 },
+            indices: { value: this.triangles, size: 1 },
+            getFillColor: {
+              value: new Uint8ClampedArray(perCorner.buffer), size: 4, normalized: true,
+            },
+          },
         },
-      };
-      const common = {
-        data, getRadius: 1, radiusScale: this.sizeUm / 2, radiusUnits: "common",
+        _normalize: false,
         parameters: { depthCompare: "always" },
-      };
-      return this.section.isRound
-        ? new ScatterplotLayer({ id: "discs", ...common })
-        : new SquareLayer({
-          id: "squares", ...common, antialiasing: false, angle: this.section.gridAngle,
-        });
+      });
+    }
+
+    // Every unit as a polygon of its own. Instances of one would be less work for a graphics card,
+    // but take seconds where a processor draws, as on remote desktops.
+    _shape() {
+      const n = this.nUnits;
+      const k = this.section.isRound
+        ? Math.max(6, Math.min(32, Math.floor(ALL_CORNERS / n)))
+        : 4;
+      const radius = this.section.isRound ? this.sizeUm / 2 : this.sizeUm * Math.SQRT1_2;
+      const turn = ((this.section.isRound ? 0 : 45 + this.section.gridAngle) * Math.PI) / 180;
+      const ring = Array.from({ length: k }, (_, c) => {
+        const angle = turn + (2 * Math.PI * c) / k;
+        return [radius * Math.cos(angle), radius * Math.sin(angle)];
+      });
+      this.nCorners = k;
+      this.shapesFor = this.sizeUm;
+      this.starts = Uint32Array.from({ length: n + 1 }, (_, i) => i * k);
+      this.corners = new Float32Array(2 * n * k);
+      this.triangles = new Uint32Array(3 * n * (k - 2));
+      const at = this.units.position;
+      let [corner, triangle] = [0, 0];
+      for (let i = 0; i < n; i++) {
+        for (const [dx, dy] of ring) {
+          this.corners[corner++] = at[2 * i] + dx;
+          this.corners[corner++] = at[2 * i + 1] + dy;
+        }
+        for (let c = 1; c < k - 1; c++) {
+          this.triangles[triangle++] = i * k;
+          this.triangles[triangle++] = i * k + c;
+          this.triangles[triangle++] = i * k + c + 1;
+        }
+      }
     }
 
     _selectionLayer() {
