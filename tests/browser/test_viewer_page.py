@@ -70,7 +70,7 @@ def test_a_click_on_a_gene_changes_the_picture(page_of):
         page.get_by_role("option").nth(3).click()
         viewer.wait_for_picture("3/predicted")
         second = viewer.map()
-        assert differing(first, second) > 0.3
+        assert differing(first, second) > 0.1
         for kind, title in (("measured", "Measured"), ("difference", "Difference"),
                             ("width", "Uncertainty"), ("probability", "Probability")):  # fmt: skip
             page.get_by_role("radio", name=title).click()
@@ -115,7 +115,7 @@ def test_a_unit_lies_on_the_pixels_that_it_belongs_to(page_of):
     chosen = 4 * columns + 12
     with open_page(str(page_of(image=image))) as page:
         viewer = Viewer(page)
-        page.evaluate("for (const id of ['navigator', 'legend'])"
+        page.evaluate("for (const id of ['navigator', 'corner'])"
                       " document.getElementById(id).style.display = 'none'")  # fmt: skip
         for width in (0, 60, 24):
             if width:
@@ -123,6 +123,7 @@ def test_a_unit_lies_on_the_pixels_that_it_belongs_to(page_of):
                 page.evaluate(f"location.hash = 'gene=GENE0&x={x + 3}&y={y + 2}&width={width}'")
                 page.wait_for_timeout(900)
             page.locator("#opacity").fill("0")
+            page.locator("#slide-opacity").fill("100")
             page.wait_for_timeout(400)
             seen = viewer.map()
             is_dot = (seen[..., 0] > 200) & (seen[..., 1] < 110) & (seen[..., 2] < 110)
@@ -146,7 +147,7 @@ def test_a_unit_lies_on_the_pixels_that_it_belongs_to(page_of):
             assert (drawn.min(axis=0) + drawn.max(axis=0) + 1) / 2 == pytest.approx(
                 [y, x], abs=1.01
             )
-            assert np.ptp(drawn[:, 1]) + 1 == pytest.approx(edge, abs=2.01)
+            assert np.ptp(drawn[:, 1]) + 1 == pytest.approx(edge, abs=4.01)
         assert viewer.troubles == []
 
 

@@ -9,6 +9,7 @@
       " bcae6c cdbb63 dec958 f0d846 fee838",
     diverging: "0a3f79 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 7a0421",
   };
+  const FAINTEST = 0.08; // of a value of 0: units can be made out
   const ABSENT = [140, 140, 140, 0];
 
   const rgb = (hex) => [0, 2, 4].map((at) => parseInt(hex.replace("#", "").slice(at, at + 2), 16));
@@ -23,15 +24,24 @@
   }
   const TABLES = Object.fromEntries(Object.keys(ANCHORS).map((name) => [name, table(name)]));
 
+  // How much of a colour covers the H&E: `fades` from 0, which is in the middle of diverging maps.
+  function alphas(name, fades) {
+    return Array.from({ length: 256 }, (_, i) => {
+      const share = name === "diverging" ? Math.abs(i / 127.5 - 1) : i / 255;
+      return fades ? Math.round(255 * Math.min(1, FAINTEST + 1.5 * share)) : 255;
+    });
+  }
+
   // Values of low to high as RGBA bytes, one unit after the other.
-  function ofValues(values, low, high, name) {
-    const colours = TABLES[name];
+  function ofValues({ values, low, high, map, fades }) {
+    const colours = TABLES[map];
+    const covers = alphas(map, fades);
     const rgba = new Uint8ClampedArray(4 * values.length);
     const scale = 255 / (high - low);
     for (let i = 0; i < values.length; i++) {
       const step = Math.max(0, Math.min(255, Math.round((values[i] - low) * scale)));
       rgba.set(colours[step], 4 * i);
-      rgba[4 * i + 3] = 255;
+      rgba[4 * i + 3] = covers[step];
     }
     return rgba;
   }
@@ -47,12 +57,13 @@
     return rgba;
   }
 
-  function bar(canvas, name) {
+  function bar(canvas, { map, fades }) {
+    const covers = alphas(map, fades);
     canvas.width = 256;
     canvas.height = 1;
     const context = canvas.getContext("2d");
-    TABLES[name].forEach((colour, i) => {
-      context.fillStyle = `rgb(${colour.join(",")})`;
+    TABLES[map].forEach((colour, i) => {
+      context.fillStyle = `rgba(${colour.join(",")},${covers[i] / 255})`;
       context.fillRect(i, 0, 1, 1);
     });
   }

@@ -14,6 +14,7 @@
     { key: "probability", title: "Probability", hint: "That the gene is expressed at all" },
   ];
   const TABS = { genes: "Genes", types: "Cell types", quality: "Quality" };
+  const FADING = ["viridis", "diverging"];
   const VALUES = "log1p of the counts, scaled to a common total";
 
   const state = { colour: "gene", gene: 0, kind: "predicted", unit: -1, alone: null };
@@ -67,6 +68,7 @@
 
   function paint() {
     const field = state.colour === "gene" ? null : fieldOf(state.colour);
+    byId("fade-label").hidden = Boolean(field && field.categories);
     if (field && field.categories) {
       map.setColours(colours.ofCodes(units[field.key], field.categories, state.alone));
       panels.showNamesLegend({
@@ -79,7 +81,10 @@
       });
     } else {
       const scale = field ? fieldScale(field) : geneScale();
-      map.setColours(colours.ofValues(scale.values, scale.low, scale.high, scale.map));
+      const canFade = FADING.includes(scale.map);
+      scale.fades = canFade && byId("fade").checked;
+      byId("fade-label").hidden = !canFade;
+      map.setColours(colours.ofValues(scale));
       panels.showScaleLegend(scale);
     }
     byId("headline").textContent = headline(field);
@@ -88,17 +93,23 @@
   }
 
   function headline(field) {
-    const whole = `H&E of a tissue section, and ${panels.unitWords(section)} on it, coloured by`;
-    if (field) return `${whole}: ${field.title.toLowerCase()}. Click one for its details.`;
+    const whole = `H&E of a tissue section and ${panels.unitWords(section)} on it, coloured by`;
+    const then = `Click a ${section.unit} for its details.`;
+    if (field) {
+      const said = field.categories
+        ? `${field.title.toLowerCase().replace(", ", ", named from ")} expression`
+        : field.flagged ? "how unlike the units of training they look" : "the molecules counted in each";
+      return `${whole} ${said}. ${then}`;
+    }
     const name = section.genes[state.gene].name;
     const said = {
-      measured: `the expression of ${name} that was measured in the experiment.`,
+      measured: `the expression of ${name} that was measured.`,
       predicted: `the expression of ${name} that the model predicts from the image alone.`,
       difference: `how far the prediction of ${name} is from its measurement.`,
       width: `how uncertain the prediction of ${name} is.`,
       probability: `the predicted probability that ${name} is expressed at all.`,
     };
-    return `${whole} ${said[state.kind]} Click one for its details.`;
+    return `${whole} ${said[state.kind]} ${then}`;
   }
 
   // Load what the choice needs, then paint; of choices in quick succession the last one wins.
@@ -146,26 +157,23 @@
       else if (field.isLog10) rows.push([field.title, counted(Math.round(10 ** value - 1))]);
       else {
         const isStrange = field.flagged && units[field.flagged.key][unit];
-        rows.push([field.title, `${(100 * value).toFixed(0)} %${isStrange ? ", out of domain" : ""}`]);
+        const share = `${(100 * value).toFixed(0)} % of training units`;
+        rows.push(["Stranger than", `${share}${isStrange ? ": out of domain" : ""}`]);
       }
     }
-    if (gene) {
-      const { name } = section.genes[state.gene];
-      for (const { key, title } of KINDS) {
-        if (gene[key]) rows.push([`${name}, ${title.toLowerCase()}`, valueOf(gene, key, unit).toFixed(2)]);
-      }
-    }
+    const values = KINDS.filter(({ key }) => gene[key]).map(
+      ({ key, title }) => [title, valueOf(gene, key, unit).toFixed(2)]);
     const groups = ["predicted", "measured"].flatMap((kind) => {
       const top = units[`top_${kind}`];
       if (!top) return [];
       const per = top.length / section.nUnits;
       const numbers = Array.from(top.subarray(unit * per, (unit + 1) * per));
       const named = numbers.filter((number) => number < section.genes.length);
-      return [[`Above this section’s average, ${kind}`,
+      return [[`Stands out here, ${kind}`,
         named.map((number) => ({ number, name: section.genes[number].name }))]];
     });
     panels.showDetails({
-      id: units.id[unit], rows, groups,
+      id: units.id[unit], rows, groups, values, gene: section.genes[state.gene].name,
       onGene: (number) => show({ colour: "gene", gene: number }),
       onClose: () => choose(-1),
     });
@@ -199,14 +207,20 @@
   }
 
   function listen() {
-    byId("opacity").addEventListener("input", (event) => map.setOpacity(event.target.value / 100));
+    const shares = { opacity: (share) => map.setOpacity(share),
+      "slide-opacity": (share) => map.setSlideOpacity(share) };
+    for (const [id, set] of Object.entries(shares)) {
+      byId(id).addEventListener("input", (event) => {
+        byId(`${id}-share`).textContent = `${event.target.value} %`;
+        set(event.target.value / 100);
+      });
+    }
     byId("size").addEventListener("input", (event) => {
       const um = (section.unitSizeUm * event.target.value) / 100;
       byId("size-um").textContent = `${rounded(um)} µm`;
       map.setSize(um);
     });
-    byId("slide-on").addEventListener("change", (event) => map.showSlide(event.target.checked));
-    byId("shared").addEventListener("change", paint);
+    for (const id of ["shared", "fade"]) byId(id).addEventListener("change", paint);
     byId("zoom-in").addEventListener("click", () => map.zoomBy(1.5));
     byId("zoom-out").addEventListener("click", () => map.zoomBy(1 / 1.5));
     byId("zoom-home").addEventListener("click", () => map.home());
@@ -237,7 +251,7 @@
         show({ colour: tab === "genes" ? "gene" : units.fields.find(({ key }) => tabOf(key) === tab).key })),
     };
     listen();
-    for (const id of ["opacity", "size"]) byId(id).dispatchEvent(new Event("input"));
+    for (const id of ["opacity", "slide-opacity", "size"]) byId(id).dispatchEvent(new Event("input"));
     if (map.slide.isOpen()) await show(readAddress());
     else map.slide.addOnceHandler("open", () => show(readAddress()));
     if (section.hasOutlines) map.setOutlines(await HistoScribe.load("data/outlines.js", "outlines"));

@@ -38,18 +38,20 @@
     byId("scale-text").textContent = um >= 1000 ? `${um / 1000} mm` : `${um} µm`;
   }
 
-  // `scale` has title, unit, map, low, high, and notes; `isLog10` where values are log10(1 + n).
-  function showScaleLegend({ title, unit, map, low, high, notes, isLog10, isCut }) {
+  // `scale` has title, unit, map, fades, low, high, and notes; `isLog10` where values are log10(1 + n).
+  function showScaleLegend(scale) {
+    const { title, unit, low, high, notes, isLog10, isCut } = scale;
     const bar = element("canvas", "bar");
-    colours.bar(bar, map);
+    colours.bar(bar, scale);
     const ticks = element("div", "ticks");
     const middle = (low + high) / 2;
     for (const value of [low, middle, high]) {
       const said = isLog10 ? counted(Math.round(10 ** value - 1)) : shortened(Math.abs(value));
       const sign = value < 0 ? "−" : low < 0 && value > 0 ? "+" : "";
-      const [atLeast, atMost] = [isCut && value === high ? "≥ " : "", isCut && low < 0 && value === low
-        ? "≤ " : ""];
-      ticks.append(element("span", "", `${atLeast}${atMost}${sign}${said}`));
+      const isLast = isCut && value === high;
+      const isFirst = isCut && low < 0 && value === low;
+      const beyond = isLast ? "≥ " : isFirst ? "≤ " : "";
+      ticks.append(element("span", "", `${beyond}${sign}${said}`));
     }
     const lines = notes.filter(Boolean).map((note) => element("p", "note", note));
     byId("legend").replaceChildren(element("h2", "", title), bar, ticks,
@@ -89,13 +91,14 @@
     return list;
   }
 
-  // `about` has id, rows of [name, value], and groups of [title, gene names].
-  function showDetails({ id, rows, groups, onGene, onClose }) {
+  // `rows` and the gene's `values` are [name, value]; `groups` are [title, genes to choose].
+  function showDetails({ id, rows, gene, values, groups, onGene, onClose }) {
     const close = element("button", "close", "×");
     close.type = "button";
     close.title = "Close";
     close.addEventListener("click", onClose);
-    const parts = [close, element("h2", "", id), pairs(rows)];
+    const parts = [close, element("h2", "", id), pairs(rows),
+      element("h3", "gene-name", gene), pairs(values)];
     for (const [title, genes] of groups) {
       parts.push(element("h3", "", title));
       const list = element("div", "top");

@@ -5,7 +5,8 @@
 (() => {
   const MAX_OUTLINES = 4000; // drawn one by one; beyond, units are discs
   const PX_PER_UM_MAX = 24;
-  const START_MARGIN = 1.04;
+  const LEGEND_PX = 264; // at the left, with its margins
+  const START_MARGIN = 1.08;
 
   const ALL_CORNERS = 500_000; // shared by all discs: six corners each, or up to 32
 
@@ -119,7 +120,11 @@
       }
       const [width, height] = [right - left, bottom - top].map(
         (extent) => START_MARGIN * (extent + this.section.unitSizeUm));
-      this.fit((left + right) / 2, (top + bottom) / 2, width, height, immediately);
+      // Where there is room, nothing lies under the legend.
+      const screen = this.slide.viewport.getContainerSize();
+      const covered = screen.x > 2.5 * LEGEND_PX ? LEGEND_PX / screen.x : 0;
+      const whole = Math.max(width / (1 - covered), (height * screen.x) / screen.y);
+      this.fit((left + right - covered * whole) / 2, (top + bottom) / 2, whole, height, immediately);
     }
 
     // Bring a rectangle, by its middle and its size in um, into view.
@@ -133,9 +138,8 @@
       this.slide.viewport.applyConstraints();
     }
 
-    showSlide(isOn) {
-      const picture = this.slide.world.getItemAt(0);
-      if (picture) picture.setOpacity(isOn ? 1 : 0);
+    setSlideOpacity(share) {
+      document.querySelector("#slide .openseadragon-canvas").style.opacity = String(share);
     }
 
     setOpacity(share) {
@@ -144,7 +148,7 @@
 
     setSize(um) {
       this.sizeUm = um;
-      this._draw();
+      this._settle();
     }
 
     setColours(rgba) {
@@ -164,7 +168,8 @@
 
     // At rest: few units in view are drawn by their own outlines.
     _settle() {
-      this.outlined = this.outlines ? this._inView() : null;
+      const isTrueSize = this.sizeUm === this.section.unitSizeUm;
+      this.outlined = this.outlines && isTrueSize ? this._inView() : null;
       this._draw();
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.evaluation.stored import unreadable
-from histoscribe.type_colours import type_colours
+from histoscribe.type_colours import GREYS, type_colours
 
 NONE = 255  # code of a unit without a name
 LEVELS = {"type": "Cell type", "broad_class": "Broad class"}
@@ -41,11 +41,11 @@ def colours_by_level(annotations: list[pd.DataFrame], palette: list[str]) -> dic
 def coded(names: pd.Series, colours: dict[str, str]) -> tuple[dict, np.ndarray]:
     """Names of units as codes (n_units,) uint8, with the names' colours and numbers of units.
 
-    Names come in the order of how many units bear them; `NONE` is a unit without one. Beyond 255
-    names, the rarest share one code.
+    Names come in the order of how many units bear them, those that say nothing last; `NONE` is a
+    unit without one. Beyond 255 names, the last ones share one code.
     """
     counts = names.value_counts()
-    listed = list(counts.index)
+    listed = sorted(counts.index, key=lambda name: (name in GREYS, -counts[name], name))
     shown, rest = listed[: NONE - 1], listed[NONE - 1 :]
     code_of = {name: code for code, name in enumerate(shown)} | dict.fromkeys(rest, NONE - 1)
     codes = names.map(code_of).astype("Float64").fillna(NONE).to_numpy(np.uint8)
