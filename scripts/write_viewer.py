@@ -95,6 +95,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             n_genes=snakemake.params.n_genes,
             jpeg_quality=snakemake.params.jpeg_quality,
             palette=Path(snakemake.input.palette),
-            source=Path(snakemake.params.source),
+            source=Path(snakemake.input.page).parent,
             output=Path(snakemake.output[0]),
         )

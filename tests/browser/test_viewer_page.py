@@ -84,7 +84,7 @@ def test_a_click_on_a_gene_changes_the_picture(page_of):
         whole = viewer.map()
         page.locator("#legend .name-row").first.click()
         page.wait_for_timeout(300)
-        assert differing(whole, viewer.map()) > 0.3
+        assert differing(whole, viewer.map()) > 0.1
         page.get_by_role("tab", name="Quality").click()
         viewer.wait_for_picture("domain")
         assert "do not trust" in page.locator("#legend").inner_text()

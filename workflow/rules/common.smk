@@ -387,16 +387,13 @@ def viewed_files(wildcards):
     return files | nuclei_input(wildcards)
 
 
-def viewer_page():
-    """The files that a viewer is made of: the page's own and the libraries it uses."""
-    return sorted(map(str, Path("resources/viewer").rglob("*.*")))
+def viewer_parts():
+    """The files that lie beside a viewer's page: its own and the libraries it uses."""
+    return sorted(map(str, Path("resources/viewer").glob("*/*.*")))
 
 
 def viewers():
     """Of every section that is tested, or predicted only."""
-    shown = dict.fromkeys([*sections_tested(), *RUN.samples("predict")])
+    tested = [sample for fold in FOLDS.values() for sample in fold.tested]
+    shown = dict.fromkeys([*tested, *RUN.samples("predict")])
     return expand("<results>/viewer/{sample}", sample=shown)
-
-
-def sections_tested():
-    return [sample for fold in FOLDS.values() for sample in fold.tested]

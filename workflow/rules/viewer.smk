@@ -13,7 +13,8 @@ rule write_viewer:
         image="<results>/sections/{sample}/image.ome.tif",
         units="<results>/sections/{sample}/units.h5ad",
         palette="resources/type_colours.tsv",
-        page=viewer_page(),
+        page="resources/viewer/index.html",
+        parts=viewer_parts(),
     output:
         directory("<results>/viewer/{sample}"),
     log:
@@ -36,7 +37,6 @@ rule write_viewer:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         n_genes=lookup(dpath="viewer/n_genes", within=config),
         jpeg_quality=lookup(dpath="viewer/jpeg_quality", within=config),
-        source="resources/viewer",
         code=code_digest(
             "viewer",
             "type_colours.py",

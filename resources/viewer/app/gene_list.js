@@ -45,8 +45,8 @@
       score.prepend(meter);
       const grade = element("span", `trust trust-${trust || "none"}`, trust || "–");
       row.append(element("span", "name", name), score, grade);
-      const reach = ceiling === null ? "" : `, of ${ceiling.toFixed(2)} that a perfect model reached`;
-      row.title = `${name}: PCC ${score.textContent}${reach}. ${TRUST[trust] || "No grade"}`;
+      const most = ceiling === null ? "" : `, at most ${ceiling.toFixed(2)} by these counts`;
+      row.title = `${name}: PCC ${score.textContent}${most}. ${TRUST[trust] || "No grade"}`;
       row.addEventListener("click", () => this.choose(number));
       return row;
     }

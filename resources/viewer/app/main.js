@@ -31,7 +31,9 @@
     const n = section.nUnits;
     const values = new Float32Array(n);
     if (kind === "difference") {
-      for (let i = 0; i < n; i++) values[i] = valueOf(gene, "predicted", i) - valueOf(gene, "measured", i);
+      for (let i = 0; i < n; i++) {
+        values[i] = valueOf(gene, "predicted", i) - valueOf(gene, "measured", i);
+      }
       const cut = gene.cut.difference;
       return { values, low: -cut, high: cut, map: "diverging", isCut: true,
         title: `${name}, predicted − measured`, unit: VALUES,
@@ -45,7 +47,8 @@
     }
     if (kind === "width") {
       return { values, low: 0, high: gene.cut.width, map: "cividis", isCut: true,
-        title: `${name}, uncertainty`, unit: `width of the prediction interval, ${VALUES}`, notes: [] };
+        title: `${name}, uncertainty`, unit: `width of the prediction interval, ${VALUES}`,
+        notes: [] };
     }
     const isShared = section.isMeasured && byId("shared").checked;
     const high = isShared ? Math.max(gene.cut.measured, gene.cut.predicted) : gene.cut[kind];
@@ -63,7 +66,8 @@
     }
     return { values, low: 0, high: field.cut, title: field.title, isLog10: field.isLog10, notes,
       isCut: Boolean(field.isLog10), map: field.flagged ? "cividis" : "viridis",
-      unit: field.flagged ? "share of training units that look less strange" : "molecules per unit" };
+      unit: field.flagged ? "share of training units that look less strange"
+        : "molecules per unit" };
   }
 
   function paint() {
@@ -98,7 +102,8 @@
     if (field) {
       const said = field.categories
         ? `${field.title.toLowerCase().replace(", ", ", named from ")} expression`
-        : field.flagged ? "how unlike the units of training they look" : "the molecules counted in each";
+        : field.flagged ? "how unlike the units of training they look"
+          : "the molecules counted in each";
       return `${whole} ${said}. ${then}`;
     }
     const name = section.genes[state.gene].name;
@@ -136,12 +141,17 @@
     }
   }
 
+  function openTab(tab) {
+    const first = units.fields.find(({ key }) => tabOf(key) === tab);
+    show({ colour: tab === "genes" ? "gene" : first.key });
+  }
+
   function listFields(tab) {
     const fields = units.fields.filter((field) => tabOf(field.key) === tab);
     const options = fields.map(({ key, title }) => ({ key, title }));
     choices(byId("field-list"), options, (key) => show({ colour: key }))(state.colour);
     byId("field-note").textContent = tab === "types"
-      ? "Names given to clusters of units by their marker genes, in measured and in predicted expression."
+      ? "Names given to clusters of units by their marker genes."
       : "What to keep in mind when reading the other colours.";
   }
 
@@ -153,8 +163,9 @@
     for (const field of units.fields) {
       const stored = units[field.key][unit];
       const value = (stored * field.high) / 255;
-      if (field.categories) rows.push([field.title, (field.categories[stored] || { name: "–" }).name]);
-      else if (field.isLog10) rows.push([field.title, counted(Math.round(10 ** value - 1))]);
+      if (field.categories) {
+        rows.push([field.title, (field.categories[stored] || { name: "–" }).name]);
+      } else if (field.isLog10) rows.push([field.title, counted(Math.round(10 ** value - 1))]);
       else {
         const isStrange = field.flagged && units[field.flagged.key][unit];
         const share = `${(100 * value).toFixed(0)} % of training units`;
@@ -247,14 +258,17 @@
     press = {
       shown: kinds.map(({ key }) => key),
       kinds: choices(byId("kinds"), kinds, (kind) => show({ kind })),
-      tabs: choices(byId("tabs"), tabs.map((key) => ({ key, title: TABS[key] })), (tab) =>
-        show({ colour: tab === "genes" ? "gene" : units.fields.find(({ key }) => tabOf(key) === tab).key })),
+      tabs: choices(byId("tabs"), tabs.map((key) => ({ key, title: TABS[key] })), openTab),
     };
     listen();
-    for (const id of ["opacity", "slide-opacity", "size"]) byId(id).dispatchEvent(new Event("input"));
+    for (const id of ["opacity", "slide-opacity", "size"]) {
+      byId(id).dispatchEvent(new Event("input"));
+    }
     if (map.slide.isOpen()) await show(readAddress());
     else map.slide.addOnceHandler("open", () => show(readAddress()));
-    if (section.hasOutlines) map.setOutlines(await HistoScribe.load("data/outlines.js", "outlines"));
+    if (section.hasOutlines) {
+      map.setOutlines(await HistoScribe.load("data/outlines.js", "outlines"));
+    }
   }
 
   start().catch((error) => {

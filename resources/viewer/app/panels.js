@@ -38,7 +38,8 @@
     byId("scale-text").textContent = um >= 1000 ? `${um / 1000} mm` : `${um} µm`;
   }
 
-  // `scale` has title, unit, map, fades, low, high, and notes; `isLog10` where values are log10(1 + n).
+  // `scale` has title, unit, map, fades, low, high, and notes; `isLog10` says
+  // that values are log10(1 + n).
   function showScaleLegend(scale) {
     const { title, unit, low, high, notes, isLog10, isCut } = scale;
     const bar = element("canvas", "bar");
@@ -74,8 +75,9 @@
       list.append(item);
     });
     const notes = [];
-    if (without) notes.push(element("p", "note", `${counted(without)} without a name are not drawn.`));
-    notes.push(element("p", "note", chosen ? "Click it again to show all." : "Click one to see it alone."));
+    const remark = (text) => notes.push(element("p", "note", text));
+    if (without) remark(`${counted(without)} without a name are not drawn.`);
+    remark(chosen ? "Click it again to show all." : "Click one to see it alone.");
     byId("legend").replaceChildren(element("h2", "", title), list, ...notes);
   }
 
@@ -139,7 +141,7 @@
   }
 
   HistoScribe.panels = {
-    byId, unitWords, counted, rounded, shortened, showWarnings, showScale, showScaleLegend, showNamesLegend,
-    showLegendNote, showDetails, hideDetails, choices,
+    byId, unitWords, counted, rounded, showWarnings, showScale, showScaleLegend,
+    showNamesLegend, showLegendNote, showDetails, hideDetails, choices,
   };
 })();

@@ -64,7 +64,8 @@
         viewState: this._viewState(),
         controller: false,
         layers: [],
-        deviceProps: { type: "webgl", webgl: { antialias: false } }, // edges cost more than they show
+        // Smooth edges cost more than they show.
+        deviceProps: { type: "webgl", webgl: { antialias: false } },
         onAfterRender: () => this.onDraw(),
         onError: (error) => console.error(error),
       });
@@ -124,7 +125,8 @@
       const screen = this.slide.viewport.getContainerSize();
       const covered = screen.x > 2.5 * LEGEND_PX ? LEGEND_PX / screen.x : 0;
       const whole = Math.max(width / (1 - covered), (height * screen.x) / screen.y);
-      this.fit((left + right - covered * whole) / 2, (top + bottom) / 2, whole, height, immediately);
+      const middle = (left + right - covered * whole) / 2;
+      this.fit(middle, (top + bottom) / 2, whole, height, immediately);
     }
 
     // Bring a rectangle, by its middle and its size in um, into view.
