@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 SNAKEMAKE := .venv/bin/snakemake
 SOURCES := scripts tests
 
-.PHONY: demo test benchmark lint clean
+.PHONY: demo test benchmark lint vendor clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --nolock --quiet rules host
@@ -25,6 +25,10 @@ lint: $(INSTALLED)
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/snakefmt --check workflow
 	$(SNAKEMAKE) --configfile config/demo/config.yaml --lint
+
+# The viewer's libraries, fetched anew through npm at the versions of their table.
+vendor: $(INSTALLED)
+	PYTHONPATH=scripts .venv/bin/python -m histoscribe.viewer.vendored resources/viewer/vendor
 
 # uv where it is installed, else pip. uv reads neither pip's configuration nor PIP_FIND_LINKS, and
 # stops at a folder that is not there.

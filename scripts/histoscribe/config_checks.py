@@ -24,6 +24,7 @@ FOLDERS = (
     "simulated",
     "segmenter",
     "stain",
+    "viewer",
     "logs",
 )
 RESERVED = (*FOLDERS, "benchmarks", DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
