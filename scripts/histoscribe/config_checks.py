@@ -20,6 +20,7 @@ FOLDERS = (
     "genes",
     "folds",
     "figures",
+    "exported",
     "simulated",
     "segmenter",
     "stain",

@@ -345,3 +345,52 @@ def figure_files():
             if experiment in first
         ]
     )
+
+
+EXPORTS = {"spatialdata": "spatialdata.zarr", "qupath": "qupath.geojson"}  # format, and its ending
+
+
+def handover_folds(sample):
+    """The folds whose predictions of a section are handed over: those that test it, else the first."""
+    tested = [name for name, fold in FOLDS.items() if sample in fold.tested]
+    return tested or list(FOLDS)[:1]
+
+
+def handover_blocks(sample):
+    """How each of these folds cuts the section, as plain values; None for a whole one."""
+    folds = [FOLDS[name] for name in handover_folds(sample)]
+    is_cut = [fold.blocks is not None and sample in fold.training for fold in folds]
+    return [asdict(fold.blocks) if cut else None for fold, cut in zip(folds, is_cut)]
+
+
+def handover_files(wildcards):
+    """Predictions, scores and annotations of a section, and the annotations of the whole run."""
+    sample, folds = wildcards.sample, handover_folds(wildcards.sample)
+    first = [name for name in RUN.experiments if name not in BASELINES][0]
+    scored = [fold for fold in folds if sample in FOLDS[fold].tested]
+    own = [source for source, annotated_sample in annotations() if annotated_sample == sample]
+    file = "<results>/annotated/{}/{}.h5ad".format
+    return {
+        "predicted": [f"<results>/{first}/{fold}/predicted/{sample}.h5ad" for fold in folds],
+        "scores": [f"<results>/{first}/{fold}/evaluated/{sample}.tsv" for fold in scored],
+        "measured_annotation": [file(s, sample) for s in own if s == "measured"],
+        "predicted_annotation": [file(s, sample) for s in own if s != "measured"],
+        "annotations": [file(*each) for each in annotations()],
+    }
+
+
+def annotations():
+    """(source, sample) of every annotation that the run makes."""
+    return globals().get("annotated", list)()
+
+
+def exports():
+    """The chosen formats of every section that is tested or only predicted."""
+    if all(name in BASELINES for name in RUN.experiments):
+        return []
+    tested = [sample for fold in FOLDS.values() for sample in fold.tested]
+    return expand(
+        "<results>/exported/{sample}.{ending}",
+        sample=dict.fromkeys([*tested, *RUN.samples("predict")]),
+        ending=[EXPORTS[name] for name in config["export"]["formats"]],
+    )
