@@ -58,6 +58,8 @@ rule export_qupath:
         blocks=lambda wildcards: handover_blocks(wildcards.sample),
         slide=lambda wildcards: str(section_of(wildcards).image),
         n_genes=lookup(dpath="export/qupath_genes", within=config),
-        code=code_digest("handover", "type_colours.py", "expression.py", "splits.py", "image/vendor.py"),
+        code=code_digest(
+            "handover", "type_colours.py", "expression.py", "splits.py", "image/vendor.py"
+        ),
     script:
         "../../scripts/export_qupath.py"

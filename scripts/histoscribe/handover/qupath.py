@@ -42,7 +42,7 @@ def write_qupath(
 ) -> int:
     """Write the predicted units as a FeatureCollection, batch by batch; how many they are.
 
-    Measurements are the predicted expression of the `n_genes` best genes, out-of-domain percentile
+    Measurements are the predicted expression of the `n_genes` best genes, domain percentile
     and molecules; the class is the predicted type, in the colour it has among all `types` of the
     run. `outlines` (n_units,) in um are those of `section.units`. `origin_px` is where the image
     begins that QuPath shows. Of more than two million units none is written, with a warning.
@@ -88,7 +88,9 @@ def _features(
     for i, (name, ring, named) in enumerate(zip(names, rings, classes, strict=True)):
         numbers = dict(zip(columns, values[i].tolist(), strict=True))
         if not is_whole:
-            numbers = {c: v for (c, v), known in zip(numbers.items(), is_known[i]) if known}
+            numbers = {
+                c: v for (c, v), known in zip(numbers.items(), is_known[i], strict=True) if known
+            }
         properties: dict[str, object] = {"objectType": kind, "name": name}
         if id_name:
             properties[id_name] = name
@@ -136,7 +138,7 @@ def _measurements(section: Section, n_genes: int) -> pd.DataFrame:
         values, index=predicted.obs_names, columns=[f"{g} predicted" for g in genes]
     )
     others = {
-        "domain_percentile": "Out-of-domain percentile",
+        "domain_percentile": "Domain percentile",
         f"{PREDICTED}_type_score": "Type score",
         **({"umi": "Molecules measured"} if section.is_measured else {}),
     }

@@ -62,8 +62,8 @@ def gather_section(
         raise UserError(
             problem(
                 f"{where}, predictions",
-                f"{absent.sum()} units (such as {predicted.obs_names[absent][0]}) not in units.h5ad",
-                "units of this section",
+                f"{absent.sum()} units (such as {predicted.obs_names[absent][0]})",
+                "units that are in the section's units.h5ad",
                 "Run the prediction again.",
             )
         )
@@ -122,7 +122,9 @@ def _joined(tested: list[ad.AnnData]) -> ad.AnnData:
     joined = joined[~joined.obs_names.duplicated()].copy()
     grades = [fold.var["trust"].astype(str) for fold in kept if "trust" in fold.var]
     if grades:  # the worst of a gene's grades: A is best
-        joined.var["trust"] = pd.concat(grades, axis=1).max(axis=1).reindex(joined.var_names)
+        joined.var["trust"] = (
+            pd.concat(grades, axis=1, join="inner").max(axis=1).reindex(joined.var_names)
+        )
     joined.uns[RECORD_KEY] = kept[0].uns[RECORD_KEY]
     return joined
 
