@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from histoscribe.handover.files import SectionFiles, section_files
-from histoscribe.handover.requirement import require_spatialdata
+from histoscribe.handover.requirement import require_packages
 from histoscribe.joblog import job_log
 
 
 def main(
     files: SectionFiles, image: Path, image_um_per_px: float, threads: int, output: Path
 ) -> None:
-    require_spatialdata()
+    require_packages("spatialdata")
     from histoscribe.handover.store import build_spatialdata, write_store
 
     section, outlines, types, palette = files.read()

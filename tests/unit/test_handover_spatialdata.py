@@ -1,5 +1,6 @@
 """The SpatialData store, read back as a user reads it. Skipped where spatialdata is missing."""
 
+import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +19,11 @@ from handover_section import (
     write_section,
 )
 from scipy import sparse
+from zarr.storage import ZipStore
 
 from histoscribe.errors import UserError
 from histoscribe.expression import targets
-from histoscribe.handover.requirement import require_spatialdata
+from histoscribe.handover import requirement
 from histoscribe.storage import read_h5ad
 
 HAS_SPATIALDATA = find_spec("spatialdata") is not None
@@ -51,10 +53,54 @@ def opened(path):
     return spatialdata.read_zarr(path)
 
 
-@pytest.mark.skipif(HAS_SPATIALDATA, reason="spatialdata is installed")
-def test_a_missing_package_is_said_so():
-    with pytest.raises(UserError, match="the package of this name is not installed"):
-        require_spatialdata()
+def test_missing_packages_are_said_so(monkeypatch):
+    monkeypatch.setattr(requirement, "find_spec", lambda name: None if name == "sopa" else name)
+    requirement.require_packages("spatialdata")
+    with pytest.raises(UserError, match=r"but sopa not installed.*pip install spatialdata==0.7.3"):
+        requirement.require_packages("xenium_explorer")
+
+
+def test_versions_are_those_of_the_constraints(repository):
+    lines = (repository / "envs/constraints.txt").read_text().splitlines()
+    for packages in requirement.NEEDED.values():
+        assert {f"{name}=={version}" for name, version in packages.items()} <= set(lines)
+
+
+@pytest.mark.parametrize("unit", ["nucleus", "spot"])
+def test_xenium_explorer_files_hold_the_section(tmp_path, unit):
+    pytest.importorskip("sopa")
+    import tifffile
+
+    from histoscribe.handover.xenium_explorer import write_explorer
+
+    files, image, _ = write_section(tmp_path, unit)
+    section, outlines, _, _ = files.read()
+    path = tmp_path / "section.xenium"
+    write_explorer(section, outlines, image, IMAGE_UM_PER_PX, path)
+    facts = json.loads((path / "experiment.xenium").read_text())
+    assert facts["pixel_size"] == IMAGE_UM_PER_PX and facts["num_cells"] == section.units.n_obs
+    assert facts["run_name"] == "section-1"
+
+    def group(name):
+        return zarr.open_group(ZipStore(path / f"{name}.zarr.zip", mode="r"), mode="r")
+
+    vertices = group("cells")["polygon_vertices"][1].reshape(len(outlines), -1, 2)
+    middle = shapely.get_coordinates(shapely.centroid(shapely.polygons(vertices)))
+    assert np.abs(middle - section.predicted.obsm["spatial"]).max() < 0.05  # um
+    matrix = group("cell_feature_matrix")["cell_features"]
+    n_genes = len(GENES)
+    assert matrix.attrs["feature_keys"][:n_genes] == GENES
+    parts = (matrix["data"][:], matrix["indices"][:], matrix["indptr"][:])
+    levels = sparse.csr_matrix(parts, shape=(n_genes + 1, len(outlines))).toarray()[:n_genes].T
+    assert np.abs(levels / 100 - section.predicted.X).max() <= 0.005 + 1e-6
+    groupings = group("analysis")["cell_groups"].attrs
+    types = groupings["group_names"][groupings["grouping_names"].index("predicted_type")]
+    assert set(types) == {*TYPES, "NA"}
+    with tifffile.TiffFile(path / "morphology.ome.tif") as tiff:
+        height, width = tifffile.imread(image).shape[:2]
+        written = tiff.series[0].levels[0].asarray()
+        planes = written if written.shape[0] == 3 else np.moveaxis(written, -1, 0)
+        assert (planes[:, :height, :width] == np.moveaxis(tifffile.imread(image), -1, 0)).all()
 
 
 @needs_spatialdata

@@ -347,7 +347,11 @@ def figure_files():
     )
 
 
-EXPORTS = {"spatialdata": "spatialdata.zarr", "qupath": "qupath.geojson"}  # format, and its ending
+EXPORTS = {  # formats, and their endings
+    "spatialdata": "spatialdata.zarr",
+    "qupath": "qupath.geojson",
+    "xenium_explorer": "xenium",
+}
 
 
 def handover_folds(sample):

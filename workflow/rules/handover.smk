@@ -2,7 +2,7 @@
 
 in:  <results>/sections/{sample}/, {experiment}/{fold}/predicted/{sample}.h5ad, evaluated/{sample}.tsv,
      annotated/{source}/{sample}.h5ad
-out: <results>/exported/{sample}.spatialdata.zarr, {sample}.qupath.geojson
+out: <results>/exported/{sample}.spatialdata.zarr, {sample}.qupath.geojson, {sample}.xenium
 """
 
 
@@ -63,3 +63,31 @@ rule export_qupath:
         ),
     script:
         "../../scripts/export_qupath.py"
+
+
+rule export_xenium_explorer:
+    """The H&E, outlines, predicted expression and types for Xenium Explorer."""
+    input:
+        unpack(nuclei_input),
+        unpack(handover_files),
+        units="<results>/sections/{sample}/units.h5ad",
+        image="<results>/sections/{sample}/image.ome.tif",
+        palette="resources/type_colours.tsv",
+    output:
+        directory("<results>/exported/{sample}.xenium"),
+    log:
+        "<logs>/export_xenium_explorer/{sample}.log",
+    benchmark:
+        "<benchmarks>/export_xenium_explorer/{sample}.tsv"
+    conda:
+        "../../envs/handover.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        blocks=lambda wildcards: handover_blocks(wildcards.sample),
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        code=code_digest("handover", "expression.py", "image", "splits.py"),
+    script:
+        "../../scripts/export_xenium_explorer.py"
