@@ -21,6 +21,7 @@ FOLDERS = (
     "genes",
     "folds",
     "figures",
+    "exported",
     "simulated",
     "segmenter",
     "stain",

@@ -1,6 +1,7 @@
 """Writing results so that a killed job leaves nothing that a later step would trust."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,26 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a path beside `path` for a new folder; on success it takes the place of `path`.
+
+    A folder that is there already stays whole until then. Else what was written is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    former = path.with_name(f".{os.getpid()}.former.{path.name}")
+    try:
+        yield partial
+        if path.exists():  # a full folder can't be replaced in one step
+            path.replace(former)
+        partial.replace(path)
+    finally:
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_h5ad(adata: ad.AnnData, path: str | Path) -> None:

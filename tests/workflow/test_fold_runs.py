@@ -1,5 +1,6 @@
 """Folds through the real DAG, on small hand-written sections."""
 
+import json
 import re
 import shutil
 
@@ -79,6 +80,8 @@ def test_blocks_of_one_section_take_turns(workplace):
         drawn = pd.read_csv(results / f"figures/gene_maps/full/{fold}/a.tsv", sep="\t")
         n_tested = summary.set_index(["experiment", "fold"]).loc[("full", fold), "n_units"]
         assert len(drawn) == n_tested < units.n_obs - chosen_on["n_units"].item()
+    exported = json.loads((results / "exported/a.qupath.geojson").read_text())["features"]
+    assert [feature["properties"]["name"] for feature in exported] == list(units.obs_names)
     assert "Nothing to be done" in workplace.run(*arguments)
     # Genes of a new experiment are checked; that trains no other model anew.
     more = "full: {}\nfew: {genes: {max_genes: 2}}\n"

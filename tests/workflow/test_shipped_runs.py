@@ -1,6 +1,7 @@
 """Every shipped run plans: its sheet, config and experiments hold together."""
 
 import pytest
+from section_files import tissue_image, write_tiff
 from test_demo import jobs_of
 
 from histoscribe.experiments import BASELINES
@@ -27,6 +28,35 @@ def test_demo_plans_to_tune_its_experiments(workplace):
     path.write_text("line: {model: {kind: ridge}}\n")
     words = workplace.fail(*arguments, "--config", f"experiments={path.name}")
     assert "experiments to tune: found line (ridge); expected one with a model.kind of" in words
+
+
+def test_formats_say_what_is_handed_over(workplace):
+    """Of the tested section, and of one that is only predicted; not of those trained on."""
+    folder = workplace.folder
+    sheet = (folder / "config/demo/samples.tsv").read_text().splitlines()
+    columns = sheet[0].split("\t")
+    row = {"sample": "slide-9", "donor": "p9", "platform": "image", "unit": "nucleus"}
+    row |= {"image": "slide.tif", "um_per_px": "0.5", "split": "predict"}
+    sheet.append("\t".join(row.get(column, "") for column in columns))
+    (folder / "samples.tsv").write_text("\n".join(sheet) + "\n")
+    write_tiff(folder / "slide.tif", tissue_image(64, 64), 0.5)
+    for formats, expected in (
+        (["qupath", "spatialdata"], {"export_qupath": 2, "export_spatialdata": 2}),
+        (["xenium_explorer"], {"export_xenium_explorer": 2}),
+        ([], {}),
+    ):
+        config = workplace.write_config(
+            "exports",
+            base="config/demo/config.yaml",
+            samples="samples.tsv",
+            export={"formats": formats},
+        )
+        jobs = jobs_of(workplace.run("-n", "--configfile", config))
+        assert {name: n for name, n in jobs.items() if name.startswith("export_")} == expected
+    config = workplace.write_config("exports", export={"formats": ["ome"]})
+    assert "expected spatialdata, qupath or xenium_explorer" in workplace.fail(
+        "-n", "--configfile", config
+    )
 
 
 def test_prts_mouse_brain_plans(workplace):

@@ -73,6 +73,30 @@ def open_vendor(path: Path) -> Slide:
     return Slide(path, VendorPixels(path, scan, _background(properties)), um_per_px)
 
 
+def bounds_origin_px(path: Path) -> tuple[int, int]:
+    """Where the scanned part begins in level 0, (x, y), for slides that say: MRXS and its kin.
+
+    Viewers such as QuPath show that part alone and count from its corner; others start at (0, 0).
+    """
+    import openslide
+
+    if not is_known_to_openslide(path):
+        return 0, 0
+    with openslide.OpenSlide(path) as scan:
+        return scanned_corner(dict(scan.properties), scan.dimensions)
+
+
+def scanned_corner(properties: dict[str, str], size: tuple[int, int]) -> tuple[int, int]:
+    """The corner of the bounds in OpenSlide's `properties`; (0, 0) where both sides are not less
+    than those of level 0, `size`."""
+    x, y, width, height = (
+        properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
+    )
+    if None in (x, y, width, height) or int(width) == size[0] or int(height) == size[1]:
+        return 0, 0
+    return int(x), int(y)
+
+
 def _background(properties: dict[str, str]) -> np.ndarray:
     colour = properties.get("openslide.background-color")
     return np.frombuffer(bytes.fromhex(colour), np.uint8) if colour else np.full(3, WHITE)
