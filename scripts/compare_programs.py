@@ -1,0 +1,74 @@
+"""Compare predicted with measured scores of gene programs on the units of a section."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from histoscribe.evaluation.stored import open_h5ad
+from histoscribe.joblog import job_log
+from histoscribe.programs.agreement import compare_scores, measured_on_panel, scores_of_halves
+from histoscribe.programs.gathering import genes_of_scored
+from histoscribe.storage import read_h5ad, written_whole
+
+PLACES = ["x_um", "y_um"]
+
+
+def main(
+    units: Path,
+    predicted: Path,
+    scores: dict[str, Path],
+    sets: dict[str, Path],
+    smoothing_um: float,
+    target_sum: float | str,
+    seed: int,
+    output: Path,
+) -> None:
+    scored = {side: pd.read_parquet(path) for side, path in scores.items()}
+    tables = {
+        side: pd.read_csv(path, sep="\t", keep_default_na=False) for side, path in sets.items()
+    }
+    programs = {side: genes_of_scored(table) for side, table in tables.items()}
+    names = scored["predicted"].index
+    adata = read_h5ad(units)[names].copy()
+    with open_h5ad(predicted) as prediction:
+        panel = list(prediction.var_names)
+    shared = {
+        name: genes for name, genes in programs["measured"].items() if name in programs["predicted"]
+    }
+    table = compare_scores(
+        scored["measured"].loc[names].drop(columns=PLACES),
+        scored["predicted"].drop(columns=PLACES),
+        measured_on_panel(adata, panel, programs["predicted"], target_sum, seed),
+        scores_of_halves(adata, shared, target_sum, seed),
+        scored["predicted"][PLACES].to_numpy(dtype=np.float64),
+        smoothing_um,
+        seed,
+    )
+    counts = pd.DataFrame(
+        {f"n_{side}": its.set_index("set")["n_present"] for side, its in tables.items()}
+    )
+    with written_whole(output) as partial:
+        table.merge(counts, left_on="set", right_index=True).to_csv(
+            partial, sep="\t", index=False, float_format="%.5g"
+        )
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        main(
+            units=Path(snakemake.input.units),
+            predicted=Path(snakemake.input.predicted),
+            scores={
+                "measured": Path(snakemake.input.measured_scores),
+                "predicted": Path(snakemake.input.predicted_scores),
+            },
+            sets={
+                "measured": Path(snakemake.input.measured_sets),
+                "predicted": Path(snakemake.input.predicted_sets),
+            },
+            smoothing_um=snakemake.params.smoothing_um,
+            target_sum=snakemake.params.target_sum,
+            seed=snakemake.params.seed,
+            output=Path(snakemake.output.table),
+        )
