@@ -29,6 +29,7 @@ IS_SCORED = any(fold.tested for fold in FOLDS.values())
 ENCODERS = config["features"]["encoders"]
 ADAPTED = [name for name, encoder in ENCODERS.items() if encoder["kind"] == "adapted"]
 SEGMENTER = config["segmenter"]
+MEASURED = "measured"  # the source of what is annotated and scored, beside {experiment}/{fold}
 OUTLINED = {"nucleus": "nuclei", "cell": "cells"}  # units with a polygon each, and their file
 
 
@@ -39,6 +40,7 @@ wildcard_constraints:
     outlines="|".join(OUTLINED.values()),
     gene_set="|".join(re.escape(e.gene_set) for e in RUN.experiments.values()),
     encoder="|".join(map(re.escape, ENCODERS)),
+    source="|".join([MEASURED, *(f"{re.escape(e)}/{f}" for e in RUN.experiments for f in FOLDS)]),
 
 
 def section_of(wildcards):
@@ -302,6 +304,89 @@ def evaluations():
     ]
 
 
+def first_experiment():
+    """The first experiment of the run's own, in a list; empty where there is none."""
+    return [name for name in RUN.experiments if name not in BASELINES][:1]
+
+
+def pairs():
+    """(experiment, fold, sample) of which both a measurement and a prediction exist."""
+    return [pair for pair in evaluations() if pair[0] in first_experiment()]
+
+
+def annotated():
+    """(source, sample) of all expression that is annotated, scored and handed over."""
+    tested = dict.fromkeys(sample for _, _, sample in pairs())
+    return (
+        [(MEASURED, sample) for sample in tested]
+        + [(f"{experiment}/{fold}", sample) for experiment, fold, sample in pairs()]
+        + [
+            (f"{experiment}/{next(iter(FOLDS))}", sample)
+            for experiment in first_experiment()
+            for sample in RUN.samples("predict")
+        ]
+    )
+
+
+def expression_of_source(wildcards):
+    """The measured counts or the prediction of a section."""
+    if wildcards.source == MEASURED:
+        return "<results>/sections/{sample}/units.h5ad"
+    return "<results>/{source}/predicted/{sample}.h5ad"
+
+
+def blocks_of_source(wildcards):
+    """As blocks_of, for the fold of a predicted source; None for measured sections."""
+    if wildcards.source == MEASURED:
+        return None
+    fold = FOLDS[wildcards.source.rpartition("/")[2]]
+    is_cut = fold.blocks is not None and wildcards.sample in fold.training
+    return asdict(fold.blocks) if is_cut else None
+
+
+def measured_programs(wildcards):
+    """What a figure of predicted programs compares with, where the section is measured."""
+    if (MEASURED, wildcards.sample) not in annotated():
+        return {}
+    return {
+        "measured_scores": "<results>/programs/measured/{sample}.scores.parquet",
+        "agreement": "<results>/programs/{source}/{sample}.agreement.tsv",
+    }
+
+
+def program_files():
+    """Scores of gene programs, and their agreement, unless no sets are given."""
+    if not config["programs"]["sets"]:
+        return []
+    return [
+        f"<results>/programs/{source}/{sample}.scores.parquet" for source, sample in annotated()
+    ] + [f"<results>/programs/{e}/{f}/{sample}.agreement.tsv" for e, f, sample in pairs()]
+
+
+def term_files():
+    """Enriched terms of clusters, where the config gives sets or an ontology."""
+    enrichment = config["enrichment"]
+    if not enrichment["sets"] and enrichment["obo"] is None:
+        return []
+    return [f"<results>/enriched/{source}/{sample}.tsv" for source, sample in annotated()]
+
+
+def program_figures():
+    """Maps of programs and dots of terms."""
+    maps = [
+        f"<results>/figures/programs/{source}/{sample}.{ending}"
+        for source, sample in (annotated() if program_files() else [])
+        for ending in ("pdf", "png", "tsv")
+        if source != MEASURED
+    ]
+    terms = [
+        f"<results>/figures/terms/{source}/{sample}.{ending}"
+        for source, sample in (annotated() if term_files() else [])
+        for ending in ("pdf", "svg", "png", "tsv")
+    ]
+    return maps + terms
+
+
 def alignments(samples):
     """The verdicts on whether molecules and image lie on each other."""
     measured = [sample for sample in samples if RUN.sections[sample].is_measured]
@@ -333,10 +418,11 @@ def figure_kinds():
 
 def figure_files():
     if not IS_SCORED:
-        return section_figures()
-    first = [name for name in RUN.experiments if name not in BASELINES][:1]
+        return section_figures() + program_figures()
+    first = first_experiment()
     return (
         section_figures()
+        + program_figures()
         + expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"])
         + [
             f"<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}"
