@@ -13,7 +13,12 @@ from histoscribe.programs.gathering import (
     genes_of_scored,
     programs_in_data,
 )
-from histoscribe.programs.scoring import log_normalised, read_prediction, score_sets
+from histoscribe.programs.scoring import (
+    leading_genes,
+    log_normalised,
+    read_prediction,
+    score_sets,
+)
 from histoscribe.splits import TEST, units_in_role
 from histoscribe.storage import read_h5ad, written_whole
 
@@ -43,7 +48,9 @@ def main(
         settings["min_genes"],
         settings["ignore_case"],
     )
-    scored, failed = score_sets(levels, genes_of_scored(programs), seed)
+    genes_of = genes_of_scored(programs)
+    scored, failed = score_sets(levels, genes_of, seed)
+    programs = programs.merge(leading_genes(levels, genes_of), on="set", how="left")
     is_failed = programs["set"].isin(failed)
     programs.loc[is_failed, "status"] = SKIPPED
     programs.loc[is_failed, "reason"] = programs["set"].map(failed)
@@ -56,7 +63,7 @@ def main(
     with written_whole(scores) as partial:
         places.join(scored).rename_axis("unit").to_parquet(partial)
     with written_whole(table) as partial:
-        programs.to_csv(partial, sep="\t", index=False)
+        programs.to_csv(partial, sep="\t", index=False, float_format="%.3f")
 
 
 if __name__ == "__main__" and "snakemake" in globals():

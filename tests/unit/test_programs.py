@@ -19,6 +19,7 @@ from histoscribe.programs.gathering import (
 from histoscribe.programs.scoring import (
     LEAST_BIN,
     MOST_BINS,
+    leading_genes,
     log_normalised,
     n_expression_bins,
     read_prediction,
@@ -106,6 +107,17 @@ def test_a_set_that_takes_up_the_panel_is_not_scored(units):
     assert "no gene besides its own" in failed["all"]
 
 
+def test_the_gene_that_leads_a_set(units):
+    levels = log_normalised(units, "median")
+    mean = np.asarray(levels.X.mean(axis=0)).ravel()
+    listed = GENES[20:24]
+    found = leading_genes(levels, {"a": listed, "one": GENES[:1]})
+    first = 20 + int(mean[20:24].argmax())
+    assert found.loc["a", "leading_gene"] == GENES[first]
+    assert found.loc["a", "leading_share"] == pytest.approx(mean[first] / mean[20:24].sum())
+    assert found.loc["one", "leading_share"] == 1
+
+
 def write_sets(folder, name, rows):
     path = folder / name
     pd.DataFrame(rows, columns=["set", "gene", "species", "organ"]).to_csv(
@@ -153,6 +165,7 @@ def test_sets_are_named_once_and_what_is_skipped_is_said(tmp_path):
         "left [two.tsv]",
     ]
 
+    assert "cell" not in set(gather_programs([one], organs=[])["set"])
     kidney = gather_programs([one], organs=["kidney"])
     assert set(kidney["organ"]) == {"", "Kidney"}
     only = write_sets(tmp_path, "only.tsv", [("cell", "GENE0", "", "Lung")])

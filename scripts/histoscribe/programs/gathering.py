@@ -23,8 +23,8 @@ def gather_programs(paths: Iterable[Path], organs: list[str] | None) -> pd.DataF
     """The sets of all files, rows as of read_gene_sets with the column `file`.
 
     A name that stands for several organs in a file, or in several files, gets these in brackets.
-    Of sets that name an organ only those of `organs` are kept, all where it is None. Raises
-    UserError where a file has none of these.
+    Of sets that name an organ only those of `organs` are kept (a gene that leads a neuron's markers
+    may be any tubule's), all where it is None. Raises UserError where nothing is left of a file.
     """
     frames = []
     for path in map(Path, paths):
@@ -37,9 +37,9 @@ def gather_programs(paths: Iterable[Path], organs: list[str] | None) -> pd.DataF
                 raise UserError(
                     problem(
                         f"config, programs/organs, for {path}",
-                        ", ".join(organs),
+                        ", ".join(organs) or "no organ",
                         "some of " + ", ".join(known[:40]),
-                        "Name organs as the file does, or null for all.",
+                        "All sets of the file name one: name organs as it does, or null for all.",
                     )
                 )
         organs_of = sets.groupby("set")["organ"].transform("nunique")

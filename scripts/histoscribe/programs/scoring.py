@@ -95,3 +95,19 @@ def score_sets(
             continue
         scores[name] = light.obs["score"].to_numpy(dtype=np.float32)
     return pd.DataFrame(scores, index=expression.obs_names), failed
+
+
+def leading_genes(expression: ad.AnnData, programs: Mapping[str, list[str]]) -> pd.DataFrame:
+    """By set: the gene that is expressed most, and its share of the set's mean expression.
+
+    A set that one gene carries, such as a set of another organ, maps that gene.
+    """
+    means = np.asarray(expression.X.mean(axis=0)).ravel()
+    level = pd.Series(np.maximum(means, 0), index=expression.var_names)
+    rows = {}
+    for name, genes in programs.items():
+        first = level[genes].idxmax()
+        rows[name] = (first, level[first] / max(float(level[genes].sum()), 1e-12))
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["leading_gene", "leading_share"]
+    ).rename_axis("set")
