@@ -49,7 +49,7 @@ def main(
         settings["ignore_case"],
     )
     genes_of = genes_of_scored(programs)
-    scored, failed = score_sets(levels, genes_of, seed)
+    scored, failed = score_sets(levels, genes_of, seed, settings["control_from"])
     programs = programs.merge(leading_genes(levels, genes_of), on="set", how="left")
     is_failed = programs["set"].isin(failed)
     programs.loc[is_failed, "status"] = SKIPPED

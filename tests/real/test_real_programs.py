@@ -23,6 +23,8 @@ KNOWN = {  # a gene that is left out of its program, and counted instead
     "kidney: collecting duct principal": "AQP2",
 }
 
+CONTROL_FROM = 1000
+
 
 @pytest.fixture(scope="module")
 def kidney(real_data):
@@ -50,7 +52,7 @@ def test_programs_lie_where_their_genes_are_counted(kidney, programs):
     assert len(programs) > 15 and not any(name.startswith("neurons") for name in programs)
     levels = log_normalised(kidney, "median")
     without = {name: [g for g in programs[name] if g != gene] for name, gene in KNOWN.items()}
-    scores, failed = score_sets(levels, without, seed=0)
+    scores, failed = score_sets(levels, without, seed=0, control_from=CONTROL_FROM)
     assert not failed
     near = within(kidney.obsm["spatial"], kidney.obsm["spatial"], 24.0)
     genes = levels[:, list(KNOWN.values())].X.toarray()
@@ -68,8 +70,8 @@ def test_what_is_signal_and_what_one_gene_carries(kidney, programs, repository):
     every = genes_of_scored(programs_in_data(sets, kidney.var_names, "kidney-c", 3))
     chosen = {n: g for n, g in every.items() if n.startswith("neurons: L") or n in KNOWN}
     levels = log_normalised(kidney, "median")
-    scores, _ = score_sets(levels, chosen, seed=0)
-    halves = scores_of_halves(kidney, chosen, "median", 0)
+    scores, _ = score_sets(levels, chosen, seed=0, control_from=CONTROL_FROM)
+    halves = scores_of_halves(kidney, chosen, "median", 0, CONTROL_FROM)
     xy_um = kidney.obsm["spatial"]
     table = compare_scores(scores, scores, scores, halves, xy_um, 32.0, 0).set_index("set")
     assert table["pcc"].tolist() == pytest.approx([1.0] * len(chosen))
@@ -86,7 +88,7 @@ def test_what_is_signal_and_what_one_gene_carries(kidney, programs, repository):
 def test_markers_of_podocytes_are_rich_in_their_terms(kidney, programs, real_data: Path):
     """The genes that rise most where the program is high, in GO."""
     levels = log_normalised(kidney, "median")
-    scores, _ = score_sets(levels, programs, seed=0)
+    scores, _ = score_sets(levels, programs, seed=0, control_from=CONTROL_FROM)
     near = within(kidney.obsm["spatial"], kidney.obsm["spatial"], 24.0)
     pooled = near @ scores["kidney: podocyte"].to_numpy()
     is_high = pooled > np.quantile(pooled, 0.97)

@@ -27,6 +27,7 @@ from histoscribe.programs.scoring import (
 )
 
 N_UNITS = 400
+CONTROL_FROM = 0  # always
 GENES = [f"GENE{i}" for i in range(240)]
 
 
@@ -78,15 +79,27 @@ def test_scores_as_computed_by_hand_sparse_and_dense(units):
     expected = score_by_hand(levels.X.toarray(), GENES, listed, seed=3)
     dense = ad.AnnData(levels.X.toarray(), obs=levels.obs, var=levels.var)
     for data in (levels, dense):
-        scores, failed = score_sets(data, {"left": listed}, seed=3)
+        scores, failed = score_sets(data, {"left": listed}, seed=3, control_from=CONTROL_FROM)
         assert not failed
         np.testing.assert_allclose(scores["left"], expected, atol=1e-5)
         assert list(scores.index) == list(units.obs_names)
     is_left = units.obsm["spatial"][:, 0] < 80
     assert scores["left"][is_left].mean() > scores["left"][~is_left].mean() + 0.3
-    other = score_sets(levels, {"left": listed}, seed=4)[0]
+    other = score_sets(levels, {"left": listed}, seed=4, control_from=CONTROL_FROM)[0]
     assert not np.allclose(scores["left"], other["left"], atol=1e-4)  # other control genes
     assert "score" not in levels.obs  # the data are left as they are
+
+
+def test_a_panel_has_no_control_genes(units):
+    levels = log_normalised(units, "median")
+    dense = ad.AnnData(levels.X.toarray(), obs=levels.obs, var=levels.var)
+    expected = dense.X[:, :6].mean(axis=1)
+    for data in (levels, dense):
+        scores, failed = score_sets(data, {"left": GENES[:6]}, seed=0, control_from=241)
+        assert not failed
+        np.testing.assert_allclose(scores["left"], expected - expected.mean(), atol=1e-5)
+    controlled, _ = score_sets(levels, {"left": GENES[:6]}, seed=0, control_from=240)
+    assert not np.allclose(controlled["left"], scores["left"], atol=0.01)
 
 
 @pytest.mark.parametrize("n_genes", [90, 150, 200, 250, 346, 1147, 1820, 18_084, 20_000])
@@ -102,7 +115,7 @@ def test_each_bin_has_genes_to_compare_with(n_genes):
 
 def test_a_set_that_takes_up_the_panel_is_not_scored(units):
     panel = log_normalised(units[:, GENES[:8]], "median")
-    scores, failed = score_sets(panel, {"all": GENES[:8]}, seed=0)
+    scores, failed = score_sets(panel, {"all": GENES[:8]}, seed=0, control_from=CONTROL_FROM)
     assert scores.empty and scores.shape[0] == N_UNITS
     assert "no gene besides its own" in failed["all"]
 
@@ -199,9 +212,11 @@ def test_the_programs_that_ship_serve_human_and_mouse(repository):
 def test_agreement_is_the_correlation_of_scores_and_of_their_means(units):
     programs = {"left": GENES[:6], "other": GENES[50:56]}
     levels = log_normalised(units, "median")
-    measured, _ = score_sets(levels, programs, seed=0)
-    on_panel = measured_on_panel(units, [*GENES[:120], "ABSENT"], programs, "median", 0)
-    halves = scores_of_halves(units, programs, "median", 0)
+    measured, _ = score_sets(levels, programs, seed=0, control_from=CONTROL_FROM)
+    on_panel = measured_on_panel(
+        units, [*GENES[:120], "ABSENT"], programs, "median", 0, CONTROL_FROM
+    )
+    halves = scores_of_halves(units, programs, "median", 0, CONTROL_FROM)
     rng = np.random.default_rng(1)
     truth = np.where(units.obsm["spatial"][:, 0] < 80, 1.0, 0.0)
     predicted = pd.DataFrame(
@@ -230,7 +245,7 @@ def test_agreement_is_the_correlation_of_scores_and_of_their_means(units):
 def test_halves_share_out_every_molecule(units):
     whole = np.asarray(units.X.todense())
     ones = ad.AnnData(units.X, obs=units.obs, var=units.var)
-    a, b = scores_of_halves(ones, {"left": GENES[:6]}, "median", 0)
+    a, b = scores_of_halves(ones, {"left": GENES[:6]}, "median", 0, CONTROL_FROM)
     assert a.shape == b.shape == (N_UNITS, 1)
     assert not np.allclose(a, b)
     assert (np.asarray(units.X.todense()) == whole).all()

@@ -29,6 +29,8 @@ def config(repository, folder):
     settings = yaml.safe_load((repository / "config" / "config.yaml").read_text())
     shipped = settings["segmentation"]["segmenters"]["histoscribe_he"]
     shipped["folder"] = str(repository / shipped["folder"])
+    programs = settings["programs"]
+    programs["sets"] = [str(repository / path) for path in programs["sets"]]
     return {**settings, "samples": "samples.tsv", "experiments": "experiments.yaml"}
 
 

@@ -30,6 +30,7 @@ ENCODERS = config["features"]["encoders"]
 ADAPTED = [name for name, encoder in ENCODERS.items() if encoder["kind"] == "adapted"]
 SEGMENTER = config["segmenter"]
 MEASURED = "measured"  # the source of what is annotated and scored, beside {experiment}/{fold}
+PROGRAM_SETTINGS = ("organs", "min_genes", "ignore_case", "control_from")  # that scores hang on
 OUTLINED = {"nucleus": "nuclei", "cell": "cells"}  # units with a polygon each, and their file
 
 

@@ -30,7 +30,7 @@ rule score_programs:
     params:
         is_measured=lambda wildcards: wildcards.source == MEASURED,
         blocks=blocks_of_source,
-        settings={k: config["programs"][k] for k in ("organs", "min_genes", "ignore_case")},
+        settings={k: config["programs"][k] for k in PROGRAM_SETTINGS},
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
         code=code_digest(
@@ -63,6 +63,7 @@ rule compare_programs:
         runtime=30,
     params:
         smoothing_um=lookup(dpath="programs/smoothing_um", within=config),
+        control_from=lookup(dpath="programs/control_from", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
         code=code_digest("programs", "evaluation", "expression.py", "neighbourhood.py"),

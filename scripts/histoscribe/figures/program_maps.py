@@ -57,7 +57,7 @@ def draw_program_maps(
     bands = [names[i : i + PROGRAMS_A_BAND] for i in range(0, len(names), PROGRAMS_A_BAND)] or [[]]
     width_um, height_um = abs(extent_um[1] - extent_um[0]), abs(extent_um[3] - extent_um[2])
     panel = FULL_WIDTH / (PROGRAMS_A_BAND + 2.25)
-    band_height = max(len(scores), 1.6) * (panel * height_um / width_um + 6 * MM) + 14 * MM
+    band_height = max(len(scores), 1.6) * (panel * height_um / width_um + 5 * MM) + 10 * MM
     figure = plt.figure(figsize=(FULL_WIDTH, len(bands) * band_height))
     shown_unit = nearest_units(xy_um, unit_um, extent_um, PANEL_PX)
     subfigures = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]

@@ -18,14 +18,19 @@ def measured_on_panel(
     programs: dict[str, list[str]],
     target_sum: float | str,
     seed: int,
+    control_from: int,
 ) -> pd.DataFrame:
     """Measured scores from the genes of `panel` alone, sets' and control genes alike."""
     of_panel = units[:, [gene for gene in panel if gene in units.var_names]]
-    return score_sets(log_normalised(of_panel, target_sum), programs, seed)[0]
+    return score_sets(log_normalised(of_panel, target_sum), programs, seed, control_from)[0]
 
 
 def scores_of_halves(
-    units: ad.AnnData, programs: dict[str, list[str]], target_sum: float | str, seed: int
+    units: ad.AnnData,
+    programs: dict[str, list[str]],
+    target_sum: float | str,
+    seed: int,
+    control_from: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores from two binomial halves of the counts, each scaled to half of the total."""
     umi = units.obs["umi"].to_numpy()
@@ -39,7 +44,7 @@ def scores_of_halves(
     for half, its_umi in ((one.counts, one.umi), (rest, umi - one.umi)):
         obs = pd.DataFrame({"umi": its_umi}, index=units.obs_names)
         its = ad.AnnData(half, obs=obs, var=pd.DataFrame(index=units.var_names))
-        halves.append(score_sets(log_normalised(its, total), programs, seed)[0])
+        halves.append(score_sets(log_normalised(its, total), programs, seed, control_from)[0])
     return halves[0], halves[1]
 
 

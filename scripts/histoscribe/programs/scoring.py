@@ -1,7 +1,8 @@
 """How strongly each unit expresses a gene set, beyond genes of like level (scanpy score_genes).
 
 The score is the mean of the set's genes less the mean of control genes, drawn from genes of
-like mean expression (Tirosh et al. 2016; Satija et al. 2015).
+like mean expression (Tirosh et al. 2016; Satija et al. 2015). Genes of a small panel are no such
+controls: they were chosen for their patterns, which would be seen, inverted, in every score.
 """
 
 import logging
@@ -68,18 +69,24 @@ def n_expression_bins(n_genes: int) -> int:
 
 
 def score_sets(
-    expression: ad.AnnData, programs: Mapping[str, list[str]], seed: int
+    expression: ad.AnnData, programs: Mapping[str, list[str]], seed: int, control_from: int
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The score of each set, (n_units, n_sets) float32, and why sets could not be scored.
 
-    `expression.X` (n_units, n_genes) log-normalised, sparse or dense; control genes are drawn from
-    all its genes, from as many expression bins as these fill (`n_expression_bins`), by `seed`.
+    `expression.X` (n_units, n_genes) log-normalised, sparse or dense. Control genes are drawn from
+    all its genes, by `seed`, in as many expression bins as these fill (`n_expression_bins`). Of
+    fewer than `control_from` genes none are: the score is then the mean of the set's genes, less
+    its mean over the units.
     """
     light = ad.AnnData(
         expression.X,
         obs=pd.DataFrame(index=expression.obs_names),
         var=pd.DataFrame(index=expression.var_names),
     )
+    if light.n_vars < control_from:
+        log.info("no control genes: %d genes, fewer than %d", light.n_vars, control_from)
+        means = {name: _mean_of(light, genes) for name, genes in programs.items()}
+        return pd.DataFrame(means, index=light.obs_names, dtype=np.float32), {}
     n_bins = n_expression_bins(light.n_vars)
     log.info("control genes out of %d, in %d bins", light.n_vars, n_bins)
     scores, failed = {}, {}
@@ -94,7 +101,14 @@ def score_sets(
             failed[name] = f"no gene besides its own to compare with among {light.n_vars}"
             continue
         scores[name] = light.obs["score"].to_numpy(dtype=np.float32)
-    return pd.DataFrame(scores, index=expression.obs_names), failed
+    return pd.DataFrame(scores, index=light.obs_names), failed
+
+
+def _mean_of(expression: ad.AnnData, genes: list[str]) -> np.ndarray:
+    """The mean of `genes` in each unit, (n_units,), less its mean over units."""
+    columns = expression.X[:, expression.var_names.get_indexer(genes)]
+    mean = np.asarray(columns.mean(axis=1, dtype=np.float64)).ravel()
+    return mean - mean.mean()
 
 
 def leading_genes(expression: ad.AnnData, programs: Mapping[str, list[str]]) -> pd.DataFrame:
