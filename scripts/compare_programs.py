@@ -7,8 +7,9 @@ import pandas as pd
 
 from histoscribe.evaluation.stored import open_h5ad
 from histoscribe.joblog import job_log
-from histoscribe.programs.agreement import compare_scores, measured_on_panel, scores_of_halves
+from histoscribe.programs.agreement import compare_scores, scores_of_halves
 from histoscribe.programs.gathering import genes_of_scored
+from histoscribe.programs.scoring import log_normalised, score_sets
 from histoscribe.storage import read_h5ad, written_whole
 
 PLACES = ["x_um", "y_um"]
@@ -33,15 +34,19 @@ def main(
     names = scored["predicted"].index
     adata = read_h5ad(units)[names].copy()
     with open_h5ad(predicted) as prediction:
-        panel = list(prediction.var_names)
+        of_panel = adata[:, adata.var_names.isin(prediction.var_names)].copy()
     shared = {
-        name: genes for name, genes in programs["measured"].items() if name in programs["predicted"]
+        name: programs["measured"][name]
+        for name in programs["predicted"]
+        if name in programs["measured"]
     }
+    on_panel, _ = score_sets(log_normalised(of_panel, target_sum), predictable, seed, control_from)
     table = compare_scores(
         scored["measured"].loc[names].drop(columns=PLACES),
         scored["predicted"].drop(columns=PLACES),
-        measured_on_panel(adata, panel, programs["predicted"], target_sum, seed, control_from),
+        on_panel,
         scores_of_halves(adata, shared, target_sum, seed, control_from),
+        scores_of_halves(of_panel, predictable, target_sum, seed, control_from),
         scored["predicted"][PLACES].to_numpy(dtype=np.float64),
         smoothing_um,
         seed,

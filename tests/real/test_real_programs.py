@@ -73,7 +73,7 @@ def test_what_is_signal_and_what_one_gene_carries(kidney, programs, repository):
     scores, _ = score_sets(levels, chosen, seed=0, control_from=CONTROL_FROM)
     halves = scores_of_halves(kidney, chosen, "median", 0, CONTROL_FROM)
     xy_um = kidney.obsm["spatial"]
-    table = compare_scores(scores, scores, scores, halves, xy_um, 32.0, 0).set_index("set")
+    table = compare_scores(scores, scores, scores, halves, halves, xy_um, 32.0, 0).set_index("set")
     assert table["pcc"].tolist() == pytest.approx([1.0] * len(chosen))
     ceiling = table["ceiling_pooled"]
     assert ceiling[list(KNOWN)].min() > 0.8, ceiling

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from histoscribe.errors import UserError
 from histoscribe.expression import log_normalise
-from histoscribe.programs.agreement import compare_scores, measured_on_panel, scores_of_halves
+from histoscribe.programs.agreement import compare_scores, scores_of_halves
 from histoscribe.programs.gathering import (
     SCORED,
     SKIPPED,
@@ -213,17 +213,17 @@ def test_agreement_is_the_correlation_of_scores_and_of_their_means(units):
     programs = {"left": GENES[:6], "other": GENES[50:56]}
     levels = log_normalised(units, "median")
     measured, _ = score_sets(levels, programs, seed=0, control_from=CONTROL_FROM)
-    on_panel = measured_on_panel(
-        units, [*GENES[:120], "ABSENT"], programs, "median", 0, CONTROL_FROM
-    )
+    panel = units[:, GENES[:120]].copy()
+    on_panel, _ = score_sets(log_normalised(panel, "median"), programs, 0, 1000)
     halves = scores_of_halves(units, programs, "median", 0, CONTROL_FROM)
+    of_panel = scores_of_halves(panel, programs, "median", 0, 1000)
     rng = np.random.default_rng(1)
     truth = np.where(units.obsm["spatial"][:, 0] < 80, 1.0, 0.0)
     predicted = pd.DataFrame(
         {"left": truth, "other": rng.random(N_UNITS), "unmeasured": truth}, index=units.obs_names
     )
     xy_um = units.obsm["spatial"]
-    table = compare_scores(measured, predicted, on_panel, halves, xy_um, 16.0, 0)
+    table = compare_scores(measured, predicted, on_panel, halves, of_panel, xy_um, 16.0, 0)
     assert table["set"].tolist() == ["left", "other"]
     left, other = table.to_dict("records")
     assert left["pcc"] == pytest.approx(np.corrcoef(truth, measured["left"])[0, 1])
@@ -237,7 +237,9 @@ def test_agreement_is_the_correlation_of_scores_and_of_their_means(units):
     assert abs(other["pcc"]) < 0.2 and other["ceiling"] < 0.3
     r = np.corrcoef(halves[0]["left"], halves[1]["left"])[0, 1]
     assert left["ceiling"] == pytest.approx(np.sqrt(2 * r / (1 + r)))
-    apart = compare_scores(measured, predicted, on_panel, halves, xy_um * 100, 16.0, 0)
+    r = np.corrcoef(of_panel[0]["left"], of_panel[1]["left"])[0, 1]
+    assert left["ceiling_same_genes"] == pytest.approx(np.sqrt(2 * r / (1 + r)))
+    apart = compare_scores(measured, predicted, on_panel, halves, of_panel, xy_um * 100, 16.0, 0)
     assert apart["pcc_pooled"].isna().all() and apart["ceiling_pooled"].isna().all()
     assert apart["pcc"].tolist() == table["pcc"].tolist()
 

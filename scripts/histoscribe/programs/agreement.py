@@ -12,19 +12,6 @@ from histoscribe.expression import target_total
 from histoscribe.programs.scoring import log_normalised, score_sets
 
 
-def measured_on_panel(
-    units: ad.AnnData,
-    panel: list[str],
-    programs: dict[str, list[str]],
-    target_sum: float | str,
-    seed: int,
-    control_from: int,
-) -> pd.DataFrame:
-    """Measured scores from the genes of `panel` alone, sets' and control genes alike."""
-    of_panel = units[:, [gene for gene in panel if gene in units.var_names]]
-    return score_sets(log_normalised(of_panel, target_sum), programs, seed, control_from)[0]
-
-
 def scores_of_halves(
     units: ad.AnnData,
     programs: dict[str, list[str]],
@@ -53,6 +40,7 @@ def compare_scores(
     predicted: pd.DataFrame,
     on_panel: pd.DataFrame,
     halves: tuple[pd.DataFrame, pd.DataFrame],
+    halves_on_panel: tuple[pd.DataFrame, pd.DataFrame],
     xy_um: np.ndarray,
     smoothing_um: float,
     seed: int,
@@ -61,9 +49,10 @@ def compare_scores(
 
     All frames (n_units, n_sets) have the same units in the same order, at `xy_um` (n_units, 2).
     `pcc` is against the measured score as it is mapped (all measured genes of the set),
-    `pcc_same_genes` against `on_panel`, `ceiling` what a perfect predictor would reach, from
-    `halves`; `..._pooled` the same with scores averaged over the units within `smoothing_um`, NaN
-    where most units have no neighbour so near.
+    `pcc_same_genes` against `on_panel` (the predicted genes alone), each with the `ceiling` that a
+    perfect predictor would reach, from `halves` and `halves_on_panel`; `..._pooled` the same with
+    scores averaged over the units within `smoothing_um`, NaN where most units have no neighbour
+    so near.
     """
     names = [name for name in predicted if name in measured]
     pools = pools_of(xy_um, [smoothing_um], seed)
@@ -71,13 +60,14 @@ def compare_scores(
         "pcc": (predicted, measured),
         "ceiling": halves,
         "pcc_same_genes": (predicted, on_panel),
+        "ceiling_same_genes": halves_on_panel,
     }
     table: dict[str, object] = {"set": names}
     for ending, pool in (("", None), ("_pooled", pools[0] if pools else None)):
         for column, (one, other) in sides.items():
             is_absent = bool(ending) and pool is None
             found = np.full(len(names), np.nan) if is_absent else _pcc(one, other, names, pool)
-            table[column + ending] = reachable(found) if column == "ceiling" else found
+            table[column + ending] = reachable(found) if "ceiling" in column else found
     return pd.DataFrame(table)
 
 
