@@ -15,17 +15,21 @@ from histoscribe.retrieval import SEGMENTERS
 from histoscribe.tile_limits import least_tile_um
 
 FOLDERS = (
-    "annotated",
     "sections",
     "features",
     "genes",
     "folds",
+    "annotated",
+    "measured",
+    "programs",
+    "enriched",
+    "spots",
     "figures",
+    "viewer",
     "exported",
     "simulated",
     "segmenter",
     "stain",
-    "viewer",
     "logs",
 )
 RESERVED = (*FOLDERS, "benchmarks", DEFAULT_GENE_SET, *BASELINES, PRETRAINED)
@@ -39,6 +43,7 @@ def config_problems(config: dict) -> list[str]:
         problems += encoder_problems(name, config["features"]["encoders"], "config")
     problems += _segmenter_problems(config["segmentation"])
     problems += _training_problems(config["segmenter"])
+    problems += _gene_set_problems(config["programs"], config["enrichment"])
     tissue = config["tissue"]
     if tissue["min_saturation"] > tissue["max_saturation"]:
         problems.append(
@@ -197,6 +202,46 @@ def _training_problems(segmenter: dict) -> list[str]:
                 "none",
                 "images to score the segmenter on",
                 "Name simulated sections or folders that it is not trained on.",
+            )
+        )
+    return problems
+
+
+def _gene_set_problems(programs: dict, enrichment: dict) -> list[str]:
+    """Problems of the files that gene programs and terms are read from."""
+    given = [("programs/sets", path) for path in programs["sets"]]
+    given += [("enrichment/sets", path) for path in enrichment["sets"]]
+    given += [
+        (f"enrichment/{key}", enrichment[key])
+        for key in ("obo", "annotation")
+        if enrichment[key] is not None
+    ]
+    problems = [
+        problem(
+            f"config, {key}",
+            f"no file at {path}",
+            "a file",
+            "Correct the path; it starts from the working directory.",
+        )
+        for key, path in given
+        if not Path(path).is_file()
+    ]
+    if (enrichment["obo"] is None) != (enrichment["annotation"] is None):
+        problems.append(
+            problem(
+                "config, enrichment/obo and annotation",
+                "one of them",
+                "both, or neither",
+                "An ontology says which terms there are, an annotation (GAF) whose genes.",
+            )
+        )
+    if enrichment["min_size"] > enrichment["max_size"]:
+        problems.append(
+            problem(
+                "config, enrichment/min_size",
+                f"{enrichment['min_size']}, above max_size {enrichment['max_size']}",
+                "at most enrichment.max_size",
+                "Lower it or raise the other.",
             )
         )
     return problems

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+NO_TERMS = "terms        none were looked for: enrichment.sets and enrichment.obo name no file"
+
 
 def farewell(results: Path) -> str:
     """Name the summary, the predictions and the figures of a run, with the main scores."""
@@ -21,6 +23,7 @@ def farewell(results: Path) -> str:
         f"summary      {results / 'summary.tsv'}",
         *(f"predicted    {path}" for path in predictions if "/full/" in str(path)),
         *(f"figure       {path}" for path in figures),
+        *([] if any(results.glob("enriched/**/*.tsv")) else [NO_TERMS]),
     ]
     return "\n".join(lines)
 

@@ -1,10 +1,14 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.image import AxesImage
 
 from histoscribe.figures.ablation import CEILING, SCORES, ablation_table, draw_ablation
 from histoscribe.figures.gene_maps import distinct_best_genes
+from histoscribe.figures.program_maps import choose_programs, draw_program_maps
 from histoscribe.figures.style import save_figure, upper_cut
+from histoscribe.figures.term_dots import draw_terms, top_terms
 
 
 @pytest.fixture
@@ -67,3 +71,67 @@ def test_colour_range_ends_at_the_99th_percentile():
     assert upper_cut(np.arange(101.0)) == 99
     assert upper_cut(np.array([0.0] * 999 + [5.0])) == 5.0
     assert upper_cut(np.zeros(5)) > 0
+
+
+def test_programs_drawn_are_those_whose_measured_map_is_signal():
+    rng = np.random.default_rng(0)
+    names = ["a", "b", "c", "only measured"]
+    measured = pd.DataFrame(rng.random((50, 4)), columns=names)
+    predicted = pd.DataFrame(rng.random((50, 3)) * [1, 9, 5], columns=names[:3])
+    agreement = pd.DataFrame(
+        {
+            "set": names[:3],
+            "pcc": [0.1, 0.9, 0.2],
+            "ceiling": 0.5,
+            "ceiling_pooled": [0.9, 0.2, 0.7],
+        }
+    )
+    sides = {"measured": measured, "predicted": predicted}
+    assert choose_programs(agreement, sides, 2) == ["a", "c"]  # not b, though predicted best
+    assert choose_programs(agreement, sides, 9) == ["a", "b", "c"]
+    apart = agreement.assign(ceiling_pooled=np.nan, ceiling=[0.1, 0.2, 0.3])
+    assert choose_programs(apart, sides, 2) == ["b", "c"]
+    assert choose_programs(None, {"predicted": predicted}, 2) == ["b", "c"]  # the widest spread
+
+
+@pytest.mark.parametrize("names", [[], ["one"], [f"a long name: of program {i}" for i in range(6)]])
+def test_program_maps_are_drawn(names, tmp_path):
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 100, (50, 2))
+    scores = pd.DataFrame(rng.random((50, len(names))) - 0.5, columns=names)
+    image = np.full((40, 40, 3), 200, dtype=np.uint8)
+    for sides in ({"measured": scores, "predicted": scores}, {"predicted": scores}):
+        captions = dict.fromkeys(names, "PCC 0.50 (ceiling 0.70)")
+        figure = draw_program_maps(image, (0, 100, 100, 0), xy, 8.0, sides, captions)
+        n_bands = max(1, -(-len(names) // 4))
+        n_maps = len(names) * len(sides)
+        assert len(figure.findobj(AxesImage)) == n_bands + n_maps
+        save_figure(figure, scores, [tmp_path / "m.png", tmp_path / "m.tsv"])
+    assert (tmp_path / "m.png").stat().st_size > 1000
+
+
+def test_top_terms_of_each_group_and_what_others_have_of_them():
+    enriched = pd.DataFrame(
+        {
+            "group": ["0", "0", "0", "1", "1", "2"],
+            "term": ["x", "y", "z", "y", "w", "v"],
+            "name": ["x", "y", "z", "y", "w", "v"],
+            "n_overlap": [10, 5, 2, 20, 4, 1],
+            "n_group": [20, 20, 20, 40, 40, 10],
+            "p": [1e-9, 1e-4, 0.001, 1e-8, 1e-3, 0.4],
+            "adjusted_p": [1e-8, 1e-3, 0.01, 1e-7, 0.02, 0.9],
+        }
+    )
+    table = top_terms(enriched, 1, 0.05)
+    assert table[["group", "term"]].to_numpy().tolist() == [["0", "x"], ["1", "y"], ["0", "y"]]
+    assert table["rank"].tolist() == [0, 1, 1]
+    assert table["share"].tolist() == [0.5, 0.5, 0.25]
+    figure = draw_terms(table, ["0", "1", "2"], {"0": "0 podocyte"})
+    dots = figure.axes[0].collections[0]
+    np.testing.assert_array_equal(dots.get_offsets(), [[0, 0], [1, 1], [0, 1]])
+    np.testing.assert_allclose(dots.get_array(), [8, 7, 3])
+    assert dots.get_sizes()[0] == 2 * dots.get_sizes()[2]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0 podocyte", "1", "2"]
+    none = draw_terms(top_terms(enriched, 1, 1e-12), ["0"], {})
+    assert "no enriched term" in [text.get_text() for text in none.axes[0].texts]
+    plt.close("all")

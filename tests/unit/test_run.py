@@ -29,6 +29,8 @@ def config(repository, folder):
     settings = yaml.safe_load((repository / "config" / "config.yaml").read_text())
     shipped = settings["segmentation"]["segmenters"]["histoscribe_he"]
     shipped["folder"] = str(repository / shipped["folder"])
+    programs = settings["programs"]
+    programs["sets"] = [str(repository / path) for path in programs["sets"]]
     return {**settings, "samples": "samples.tsv", "experiments": "experiments.yaml"}
 
 
@@ -251,6 +253,11 @@ SEGMENTER = {"simulated": ["a", "b"], "stained": "d"}
         ({"segmenter": {"simulated": ["a"], "stained": "d"}}, "1 simulated sections and d"),
         ({"segmenter": {**SEGMENTER, "test_simulated": ["b"]}}, "found b, on which it is trained"),
         ({"segmenter": {**SEGMENTER, "test_folders": {"d": 0.5}}}, "found d, on which it is"),
+        ({"programs": {"sets": ["no.gmt"]}}, "programs/sets: found no file at no.gmt"),
+        ({"programs": {"min_genes": 0}}, "programs/min_genes"),
+        ({"enrichment": {"sets": ["no.gmt"]}}, "enrichment/sets: found no file at no.gmt"),
+        ({"enrichment": {"obo": "samples.tsv"}}, "found one of them; expected both, or neither"),
+        ({"enrichment": {"min_size": 900}}, "found 900, above max_size 500"),
         ({"segmenter": SEGMENTER}, "expected images to score the segmenter on"),
     ],
 )
