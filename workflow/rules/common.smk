@@ -302,6 +302,48 @@ def evaluations():
     ]
 
 
+def spot_comparisons():
+    """(experiment, fold, sample) wherever predicted units meet measured spots; no baselines."""
+    return [
+        (experiment, fold, sample)
+        for experiment in RUN.experiments
+        for fold in FOLDS
+        for sample in RUN.samples("predict")
+        if experiment not in BASELINES and RUN.sections[sample].has_spots
+    ]
+
+
+def spot_tables():
+    return [
+        f"<results>/spots/{experiment}/{fold}/{sample}.{table}.tsv"
+        for experiment, fold, sample in spot_comparisons()
+        for table in ("genes", "spots", "section")
+    ]
+
+
+def spot_figures():
+    """Of the first own experiment in the first fold."""
+    first = [comparison[:2] for comparison in spot_comparisons()][:1]
+    return [
+        f"<results>/figures/spots/{experiment}/{fold}/{sample}.{ending}"
+        for experiment, fold, sample in spot_comparisons()
+        for ending in ("pdf", "png", "tsv")
+        if (experiment, fold) in first
+    ]
+
+
+def spots_origin(wildcards):
+    """What a comparison with spots is of; a model that knows the donor has an easier task."""
+    known = {RUN.sections[sample].donor for sample in fold_of(wildcards).learning}
+    is_known = section_of(wildcards).donor in known
+    return {
+        "experiment": wildcards.experiment,
+        "fold": wildcards.fold,
+        "sample": wildcards.sample,
+        "donor_trained_on": "unknown" if config["bundle"] else "yes" if is_known else "no",
+    }
+
+
 def alignments(samples):
     """The verdicts on whether molecules and image lie on each other."""
     measured = [sample for sample in samples if RUN.sections[sample].is_measured]
@@ -333,10 +375,11 @@ def figure_kinds():
 
 def figure_files():
     if not IS_SCORED:
-        return section_figures()
+        return section_figures() + spot_figures()
     first = [name for name in RUN.experiments if name not in BASELINES][:1]
     return (
         section_figures()
+        + spot_figures()
         + expand("<results>/figures/ablation.{ending}", ending=["pdf", "svg", "png", "tsv"])
         + [
             f"<results>/figures/gene_maps/{experiment}/{fold}/{sample}.{ending}"
