@@ -47,7 +47,7 @@ def main(
         best = scores.sort_values("pcc", ascending=False).index[:CANDIDATES]
         names = distinct_best_genes(scores.loc[best, "pcc"], compared[:, best].to_df(), N_GENES)
     spots_um = np.asarray(spots.obsm["spatial"])
-    margin_um = 2 * row["diameter_um"]
+    margin_um = row["diameter_um"]
     left, top = spots_um.min(axis=0) - margin_um
     right, bottom = spots_um.max(axis=0) + margin_um
     extent_um = left, right, bottom, top

@@ -112,11 +112,8 @@ def draw_spots(
                 axes.set_ylabel(f"{label} (log1p)")
             if row == 0:
                 pcc, ceiling = genes.loc[gene, ["pcc", "ceiling"]]
-                axes.set_title(gene, fontstyle="italic", pad=11)
-                axes.text(
-                    0.5, 1.02, f"PCC {pcc:.2f} (ceiling {ceiling:.2f})",
-                    transform=axes.transAxes, ha="center", va="bottom", fontsize=6,
-                )  # fmt: skip
+                _title(axes, gene, f"PCC {pcc:.2f} (ceiling {ceiling:.2f})")
+                axes.title.set_fontstyle("italic")
     panels = under.subgridspec(1, 5)
     _draw_agreement(figure, panels, spots, genes, section, colours, maps.unit)
     return figure
@@ -212,35 +209,41 @@ def _draw_agreement(
     plural = {"nucleus": "nuclei", "cell": "cells"}.get(unit, f"{unit}s")
     axes = figure.add_subplot(panels[0])
     axes.scatter(genes["ceiling"], genes["pcc"], **point)
-    low = min(0.0, float(genes["pcc"].min()))
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.6, zorder=0)
+    low = min(0.0, float(genes["pcc"].min()))
     axes.set(xlim=(0, 1), ylim=(low - 0.02, 1), xlabel="noise ceiling", ylabel="PCC over spots")
-    axes.set_title(f"{len(genes)} genes: mean {section['pcc_mean']:.2f}")
-    for number, what in ((1, "total"), (2, "features")):
+    _title(axes, f"{len(genes)} genes", f"mean PCC {section['pcc_mean']:.2f}")
+    for number, (what, name) in enumerate({"total": "total", "features": "genes"}.items(), 1):
         axes = figure.add_subplot(panels[number])
         axes.scatter(spots[f"measured_{what}"], spots[f"predicted_{what}"], **point)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set(xlabel="measured", ylabel="predicted")
-        title = {"total": "total expression", "features": "genes expressed"}[what]
-        axes.set_title(
-            f"{title}: PCC {section[f'pcc_{what}']:.2f}\n"
-            f"(number of {plural}: {section[f'pcc_{what}_n_units']:.2f})"
-        )
+        axes.set(xlabel="measured", ylabel="predicted", xlim=(0, None), ylim=(0, None))
+        for axis in ("x", "y"):
+            axes.locator_params(axis=axis, nbins=4)
+            axes.ticklabel_format(axis=axis, scilimits=(-3, 4))
+        alone = section[f"pcc_{what}_n_units"]
+        reached = f"PCC {section[f'pcc_{what}']:.2f} ({plural} alone {alone:.2f})"
+        _title(axes, f"{name} expressed" if what == "features" else "total expression", reached)
     axes = figure.add_subplot(panels[3])
     n_units = spots["n_units"].to_numpy()
     step = max(1, int(np.ceil(n_units.max() / N_BARS)))
-    axes.hist(
-        n_units, bins=np.arange(0, n_units.max() + 2 * step, step) - 0.5, color=colours["kept"]
-    )
+    bars = np.arange(0, n_units.max() + 2 * step, step) - 0.5
+    axes.hist(n_units, bins=bars, color=colours["kept"])
     axes.set(xlabel=f"{plural} per spot", ylabel="spots")
-    axes.set_title(f"mean {n_units.mean():.1f}")
+    _title(axes, f"{len(spots):,} spots", f"mean {n_units.mean():.1f} {plural}")
     axes = figure.add_subplot(panels[4])
-    share = genes["within_share"].dropna()
-    axes.hist(100 * share, bins=np.linspace(0, 100, 21), color=colours["kept"])
-    axes.axvline(100 * share.mean(), color=colours["cut"], linewidth=1)
-    axes.set(xlabel="predicted variance\nwithin spots (%)", ylabel="genes", xlim=(0, 100))
-    axes.set_title(f"mean {100 * share.mean():.0f} %")
+    share = 100 * genes["within_share"].dropna()
+    axes.hist(share, bins=np.linspace(0, 100, 21), color=colours["kept"])
+    axes.axvline(share.mean(), color=colours["cut"], linewidth=1)
+    axes.set(xlabel="share of variance (%)", ylabel="genes", xlim=(0, 100))
+    _title(axes, "predicted, within spots", f"mean {share.mean():.0f} % of the variance")
+
+
+def _title(axes: Axes, title: str, note: str) -> None:
+    axes.set_title(title, pad=11)
+    axes.annotate(
+        note, (0.5, 1), xycoords="axes fraction", xytext=(0, 2), textcoords="offset points",
+        ha="center", va="bottom", fontsize=6,
+    )  # fmt: skip
 
 
 def _escaped(text: str) -> str:
