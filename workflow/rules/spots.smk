@@ -52,7 +52,7 @@ rule compare_spots:
         "../../envs/evaluation.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=30,
     params:
         origin=spots_origin,

@@ -179,7 +179,8 @@ def _draw_slides(
     drawn = _circles(units, maps.units_um[inside], 1.3 * maps.unit_um, values[inside])
     drawn.set_clim(0, upper_cut(values))
     units.set_facecolor("0.93")
-    units.set_title(f"each {maps.unit}: " + rf"$\it{{{_escaped(gene)}}}$")
+    _title(units, gene, f"each {maps.unit}, predicted")
+    units.title.set_fontstyle("italic")
     for axes in (enlarged, units):
         _outlines(axes, maps.spots_um, maps.diameter_um, 0.7)
         _frame(axes, window_um)
@@ -244,11 +245,6 @@ def _title(axes: Axes, title: str, note: str) -> None:
         note, (0.5, 1), xycoords="axes fraction", xytext=(0, 2), textcoords="offset points",
         ha="center", va="bottom", fontsize=6,
     )  # fmt: skip
-
-
-def _escaped(text: str) -> str:
-    """Text for mathtext in italics: hyphens stay hyphens, underscores are letters."""
-    return text.replace("-", r"\text{-}").replace("_", r"\_")
 
 
 def _circles(
