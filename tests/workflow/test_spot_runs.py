@@ -119,9 +119,9 @@ def test_the_figure_shows_the_tables(workplace):
 
 def test_a_second_run_does_nothing_and_settings_reach_the_comparison(workplace):
     assert "Nothing to be done" in workplace.run("--configfile", workplace.config)
-    words = workplace.run(
-        "-n", "--configfile", workplace.config, "--config", "spots={diameter_um: 80, weights: area}"
-    )
+    settings = {"diameter_um": 80, "weights": "area"}
+    other = workplace.write_config("other", base=workplace.config, spots=settings)
+    words = workplace.run("-n", "--configfile", other)
     assert "compare_spots" in words
     for rule in ("predict_expression", "ingest_spots", "train_model"):
         assert f"rule {rule}" not in words
