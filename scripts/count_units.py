@@ -50,6 +50,7 @@ def main(
             facts = recall(units.uns)
             accounting = {"umi_under_tissue": int(units.X.sum())}
     else:
+        # Of an image, or of nuclei that share the molecules of a spot.
         um_per_px = open_section(sample, **section).um_per_px
         facts = {"sample": sample, "platform": "image", "um_per_px": um_per_px}
         accounting = {}

@@ -1,5 +1,6 @@
 """Small platform folders written by the tests, in the layouts of the real ones."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import tifffile
-from scipy import sparse
+from scipy import io, sparse
+
+VISIUM_GENES = ["ROW0", "COL0", "DUP", "DUP", "MT-X"]
+VISIUM_UM_PER_PX = 0.5
 
 
 def write_tiff(path: Path, pixels: np.ndarray, um_per_px: float | None) -> Path:
@@ -97,6 +101,78 @@ def write_visium_hd(
     factors = {"bin_size_um": float(bin_um), "microns_per_pixel": um_per_px}
     (square / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors))
     return folder
+
+
+def visium_array(turn_deg: float = 0.0) -> pd.DataFrame:
+    """Barcodes, array and pixel positions of all spots; columns count in steps of 50 um."""
+    spots = [(r, c) for r in range(8) for c in range(20) if (r + c) % 2 == 0]
+    row, column = np.array(spots).T
+    angle = np.deg2rad(turn_deg)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    xy_um = np.column_stack([column * 50.0, row * 100 * np.sqrt(3) / 2]) @ turn.T + (150, 100)
+    x, y = (xy_um / VISIUM_UM_PER_PX).T
+    return pd.DataFrame(
+        {
+            "barcode": [f"AA{r}C{c}-1" for r, c in spots],
+            "in_tissue": (column < 16).astype(int),
+            "array_row": row,
+            "array_col": column,
+            "pxl_row_in_fullres": y,
+            "pxl_col_in_fullres": x,
+        }
+    )
+
+
+def write_visium(
+    outs: Path,
+    positions: str = "tissue_positions.csv",
+    table: pd.DataFrame | None = None,
+    matrix: str = "h5",
+    diameter_um: float = 65,
+) -> Path:
+    """Space Ranger's outs; ROW0 is counted in row 0 only and COL0 in column 0 only."""
+    table = visium_array() if table is None else table
+    (outs / "spatial").mkdir(parents=True)
+    path = outs / "spatial" / positions
+    if path.suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False, header="list" not in positions)
+    factors = {"spot_diameter_fullres": diameter_um / VISIUM_UM_PER_PX}
+    (outs / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors))
+    own = visium_array().query("in_tissue == 1").sample(frac=1, random_state=0)
+    counts = np.ones((len(own), len(VISIUM_GENES)), dtype=int)
+    counts[:, 0] = 5 * (own["array_row"] == 0)
+    counts[:, 1] = 7 * (own["array_col"] == 0)
+    if matrix == "h5":
+        name = outs / "filtered_feature_bc_matrix.h5"
+        write_10x_h5(name, sparse.csr_matrix(counts), list(own["barcode"]), VISIUM_GENES)
+    else:
+        write_mtx(outs / "filtered_feature_bc_matrix", counts, own["barcode"], matrix)
+    return outs
+
+
+def write_mtx(folder: Path, counts: np.ndarray, barcodes: pd.Series, dialect: str) -> None:
+    """Matrix, barcodes and features: of old software plain and without types (`genes`)."""
+    folder.mkdir()
+    kinds = ["Gene Expression"] * (len(VISIUM_GENES) - 1) + ["Antibody Capture"]
+    rows = [[f"ENSG{i}", gene, kinds[i]] for i, gene in enumerate(VISIUM_GENES)]
+    old = dialect == "genes"
+    text = ["\t".join(row[:2] if old else row) for row in rows]
+    name = folder / "matrix.mtx"
+    io.mmwrite(name, sparse.coo_matrix(counts.T), field="integer")
+    contents = {
+        "matrix.mtx": name.read_text(),
+        "genes.tsv" if old else "features.tsv": "\n".join(text) + "\n",
+        "barcodes.tsv": "\n".join(barcodes) + "\n",
+    }
+    name.unlink()
+    for file, content in contents.items():
+        if old:
+            (folder / file).write_text(content)
+        else:
+            with gzip.open(folder / f"{file}.gz", "wt") as stream:
+                stream.write(content)
 
 
 def tissue_image(height_px: int, width_px: int, seed: int = 0) -> np.ndarray:

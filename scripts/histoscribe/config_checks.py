@@ -29,6 +29,7 @@ FOLDERS = (
     "exported",
     "simulated",
     "segmenter",
+    "spots",
     "stain",
     "logs",
 )
@@ -106,15 +107,21 @@ def encoder_problems(name: str, encoders: dict, where: str) -> list[str]:
     return []
 
 
-def tile_problems(config: dict, units: list[str]) -> list[str]:
-    """Problems of a tile that is smaller than the units or than the encoder can describe."""
+def tile_problems(config: dict, units: list[tuple[str, str]]) -> list[str]:
+    """Problems of a tile that is smaller than the units or than the encoder can describe.
+
+    `units` are pairs of platform and unit, each once.
+    """
     features, um_per_px = config["features"], config["image"]["um_per_px"]
     problems = []
-    for name, unit in product(encoders_of(features), units):
+    bin_um = config["units"]["bin_um"]
+    widths = dict.fromkeys(
+        (unit, unit_width_um(platform, unit, bin_um)) for platform, unit in units
+    )
+    for name, (unit, width_um) in product(encoders_of(features), widths):
         encoder = features["encoders"].get(name)
         if encoder is None or encoder.get("start") in OWN_STARTS:  # said already, or needs no tile
             continue
-        width_um = unit_width_um(unit, config["units"]["bin_um"])
         least_um = least_tile_um(encoder["kind"], um_per_px, unit, width_um)
         if encoder["kind"] == "adapted":  # sees the tiles of the encoder that it starts from
             name = encoder["start"]

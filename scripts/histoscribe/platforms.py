@@ -11,18 +11,34 @@ from histoscribe.errors import UserError, problem
 UNITS = {
     "visium_hd": ("nucleus", "cell", "bin"),
     "xenium": ("nucleus", "cell"),
-    "legacy_st": ("spot",),
+    "visium": ("spot", "nucleus", "cell"),
+    "legacy_st": ("spot", "nucleus", "cell"),
     "image": ("nucleus", "cell", "bin"),
 }
 OUTLINED = ("nucleus", "cell")  # units with a polygon each
 TRANSCRIPTS = ("xenium",)  # platforms that measure molecules one by one
+# Platforms that measure round spots, and their diameter. Nuclei and cells there are predicted, and
+# compared with the spots: molecules of a spot belong to no single one of them.
+SPOT_UM = {"visium": 55.0, "legacy_st": 100.0}
 NUCLEUS_BIN_UM = 2
-SPOT_UM = 100.0  # the diameter of a legacy ST spot
+VISIUM_MATRIX = "filtered_feature_bc_matrix"
+VISIUM_POSITIONS = (  # of Space Ranger 2 and later, and of Space Ranger 1 (no header)
+    "tissue_positions.csv",
+    "tissue_positions.parquet",
+    "tissue_positions_list.csv",
+)
 
 
-def unit_width_um(unit: str, bin_um: int) -> float:
+def has_spots(platform: str, unit: str) -> bool:
+    """Whether what was measured are spots, and units are the nuclei or cells under them."""
+    return platform in SPOT_UM and unit in OUTLINED
+
+
+def unit_width_um(platform: str, unit: str, bin_um: int) -> float:
     """The width of a unit in um; 0 for nuclei and cells, which have many."""
-    return {"bin": float(bin_um), "spot": SPOT_UM}.get(unit, 0.0)
+    if unit == "bin":
+        return float(bin_um)
+    return SPOT_UM.get(platform, 0.0) if unit == "spot" else 0.0
 
 
 def measured_files(platform: str, path: str | Path, unit: str, bin_um: int) -> dict[str, Path]:
@@ -31,9 +47,19 @@ def measured_files(platform: str, path: str | Path, unit: str, bin_um: int) -> d
         return _visium_hd_files(Path(path), NUCLEUS_BIN_UM if unit in OUTLINED else bin_um)
     if platform == "xenium":
         return _xenium_files(Path(path))
+    if platform == "visium":
+        return _visium_files(Path(path))
     if platform == "legacy_st":
         return _legacy_st_files(Path(path))
     return {}
+
+
+def other_names(platform: str, role: str) -> tuple[str, ...]:
+    """What a file of a platform may be named, where versions of its software differ."""
+    return {
+        ("visium", "positions"): VISIUM_POSITIONS,
+        ("visium", "matrix"): (f"{VISIUM_MATRIX}.h5", f"{VISIUM_MATRIX}/matrix.mtx.gz"),
+    }.get((platform, role), ())
 
 
 def own_nuclei(platform: str, path: str | Path, unit: str = "nucleus") -> Path | None:
@@ -70,6 +96,33 @@ def _visium_hd_files(path: Path, bin_um: int) -> dict[str, Path]:
         "positions": spatial / "tissue_positions.parquet",
         "scalefactors": spatial / "scalefactors_json.json",
     }
+
+
+def _visium_files(path: Path) -> dict[str, Path]:
+    """Space Ranger's `outs`; `path` may be it or one level above.
+
+    Where there is no HDF5 matrix, the folder of text files is taken (barcodes, features, matrix),
+    whose features.tsv was genes.tsv before.
+    """
+    below = path / "outs"
+    outs = below if (below / "spatial").is_dir() else path
+    spatial, folder = outs / "spatial", outs / VISIUM_MATRIX
+    positions = [spatial / name for name in VISIUM_POSITIONS]
+    files = {
+        "matrix": outs / f"{VISIUM_MATRIX}.h5",
+        "positions": next((p for p in positions if p.is_file()), positions[0]),
+        "scalefactors": spatial / "scalefactors_json.json",
+    }
+    if not files["matrix"].is_file() and folder.is_dir():
+        files["matrix"] = _plain_or_gzip(folder, "matrix.mtx")
+        files["barcodes"] = _plain_or_gzip(folder, "barcodes.tsv")
+        files["features"] = _plain_or_gzip(folder, "features.tsv", "genes.tsv")
+    return files
+
+
+def _plain_or_gzip(folder: Path, *names: str) -> Path:
+    choices = [folder / f"{name}{ending}" for name in names for ending in (".gz", "")]
+    return next((path for path in choices if path.is_file()), choices[0])
 
 
 def _xenium_outs(path: Path) -> Path:

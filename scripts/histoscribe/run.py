@@ -22,7 +22,7 @@ from histoscribe.errors import UserError, problem
 from histoscribe.experiments import Experiment, encoders_of, merge, resolve_experiments
 from histoscribe.folds import fold_problems
 from histoscribe.gene_names import overlay_problems
-from histoscribe.platforms import UNITS, measured_files
+from histoscribe.platforms import UNITS, has_spots, measured_files, other_names
 from histoscribe.sheet import Row, read_sheet
 from histoscribe.units import PLAUSIBLE_UM_PER_PX
 
@@ -49,8 +49,14 @@ class Section:
     measured: dict[str, Path]
 
     @property
+    def has_spots(self) -> bool:
+        """Whether spots were measured, with which its nuclei or cells are compared."""
+        return has_spots(self.platform, self.unit)
+
+    @property
     def is_measured(self) -> bool:
-        return self.platform != "image"
+        """Whether its units have molecules of their own."""
+        return self.platform != "image" and not self.has_spots
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def load_run(config: dict, schemas: Path) -> Run:
         [section.measured for _, section in sections],
         config["bundle"] and Path(config["bundle"]),
     )
-    problems += tile_problems(config, sorted({section.unit for _, section in sections}))
+    problems += tile_problems(config, sorted({(s.platform, s.unit) for _, s in sections}))
     problems += fold_problems([section for _, section in sections], config, overrides)
     for name, override in overrides.items():
         problems += _experiment_problems(name, merge(config, override or {}), schemas)
@@ -200,11 +206,12 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
     files |= {role: path for role, path in given.items() if path is not None}
     for role, path in files.items():
         if not path.is_file() and not is_made_by_a_rule(path, config):
+            names = other_names(section.platform, role)
             problems.append(
                 problem(
                     where,
                     f"no {role} file at {path}",
-                    "a file",
+                    f"a file named {' or '.join(names)}" if names else "a file",
                     "Correct the path"
                     + (
                         f", or set {DATA_VARIABLE} to the folder of the data."
@@ -223,14 +230,15 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
             )
         )
     if not section.is_measured and section.split not in UNSCORED:
-        problems.append(
-            problem(
-                where,
-                f"split {section.split} on platform image, where nothing was measured",
-                " or ".join(UNSCORED),
-                "Change the split.",
+        found = f"split {section.split} on platform {section.platform}, where nothing was measured"
+        mend = "Change the split."
+        if section.has_spots:
+            found = (
+                f"split {section.split} for the unit {section.unit} on platform "
+                f"{section.platform}, whose molecules belong to spots"
             )
-        )
+            mend = "Change the split, or the unit to spot."
+        problems.append(problem(where, found, " or ".join(UNSCORED), mend))
     if not section.is_measured and section.split == "none" and section.unit == "bin":
         problems.append(
             problem(
@@ -240,7 +248,7 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
                 "Change the unit or the split.",
             )
         )
-    if section.is_measured and section.path is None:
+    if section.platform != "image" and section.path is None:
         problems.append(problem(where, "no path", "the platform's output folder", "Fill it in."))
     low, high = PLAUSIBLE_UM_PER_PX
     if section.um_per_px is not None and not low <= section.um_per_px <= high:

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import yaml
-from section_files import tissue_image, write_tiff, write_visium_hd
+from section_files import tissue_image, write_tiff, write_visium, write_visium_hd
 
 from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES
@@ -338,10 +338,50 @@ def test_the_checkpoint_of_an_encoder_not_in_use_may_be_absent(config, folder, r
         assert load(config, folder, GOOD, repository).samples("test") == ["c"]
 
 
-def test_a_spot_fits_into_the_tile(config, folder, repository):
-    config["features"]["tile_um"] = 99
-    words = problems_of(config, folder, [row("a", "d1", "train", unit="spot")], repository)
-    assert "at least 100 um, for a spot" in words
+@pytest.mark.parametrize(("platform", "diameter_um"), [("legacy_st", 100), ("visium", 55)])
+def test_a_spot_fits_into_the_tile(config, folder, repository, platform, diameter_um):
+    config["features"]["tile_um"] = diameter_um - 1
+    rows = [row("a", "d1", "train", platform=platform, unit="spot")]
+    words = problems_of(config, folder, rows, repository)
+    assert f"at least {diameter_um} um, for a spot" in words
+
+
+def test_nuclei_over_spots_are_predicted_and_not_measured(config, folder, repository):
+    hd = [row("a", "d1", "train", unit="nucleus"), row("b", "d1", "train", unit="nucleus")]
+    for name in "ab":
+        write_visium_hd(folder / name, bin_um=2)
+    spots = row("s", "d2", "predict", platform="visium", path="s", unit="nucleus")
+    spots["image"] = "a/image.tif"
+    write_visium(folder / "s")
+    section = load(config, folder, [*hd, spots], repository).sections["s"]
+    assert section.has_spots
+    assert not section.is_measured
+    assert section.measured["matrix"].is_file()
+    for split in ("train", "test", "validation"):
+        words = problems_of(config, folder, [*hd, {**spots, "split": split}], repository)
+        assert f"split {split} for the unit nucleus on platform visium, whose molecules" in words
+        assert "expected predict or none" in words
+        assert "or the unit to spot" in words
+    whole = {**spots, "unit": "spot", "split": "train", "image": "c/image.tif"}
+    section = load(config, folder, [whole], repository).sections["s"]
+    assert section.is_measured
+    assert not section.has_spots
+
+
+def test_missing_positions_name_both_dialects(config, folder, repository):
+    write_visium(folder / "s")
+    (folder / "s/spatial/tissue_positions.csv").unlink()
+    rows = [row("s", "d", "train", platform="visium", unit="spot", image="a/image.tif")]
+    words = problems_of(config, folder, rows, repository)
+    assert "no positions file at s/spatial/tissue_positions.csv" in words
+    assert "tissue_positions.csv or tissue_positions.parquet or tissue_positions_list.csv" in words
+
+
+def test_visium_needs_a_path(config, folder, repository):
+    rows = [row("s", "d", "predict", platform="visium", unit="nucleus", path="")]
+    assert "no path; expected the platform's output folder" in problems_of(
+        config, folder, rows, repository
+    )
 
 
 @pytest.mark.parametrize("given_path", ["", "outs", "outs/binned_outputs"])

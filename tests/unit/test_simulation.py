@@ -15,11 +15,14 @@ import tifffile
 from scipy import sparse
 from skimage.draw import polygon
 
+from histoscribe.platforms import measured_files
+from histoscribe.readers import visium
 from histoscribe.simulation import (
     SimulatedSection,
     SimulationSettings,
     simulate_section,
     write_section,
+    write_visium,
 )
 from histoscribe.simulation.cell_types import TYPE_NAMES
 from histoscribe.simulation.programs import make_programs
@@ -306,3 +309,21 @@ def test_impossible_settings_are_refused() -> None:
         make_programs(0, 20)
     with pytest.raises(ValueError, match="no nucleus finds room"):
         simulate_section(replace(SETTINGS, width_um=12, height_um=12))
+
+
+@pytest.mark.parametrize("space_ranger", [1, 2])
+def test_the_same_molecules_as_visium_spots(section, tmp_path, space_ranger):
+    """Read back: each spot holds what the bins under its circle hold, in both dialects."""
+    write_visium(section, tmp_path, space_ranger)
+    files = measured_files("visium", tmp_path, "spot", 8)
+    assert files["positions"].name.endswith("_list.csv") == (space_ranger == 1)
+    assert visium.um_per_px(files) == pytest.approx(SETTINGS.um_per_px, rel=1e-3)
+    spots, diameter_um = visium.read(files)
+    centre_um = spots.obsm["spatial_px"] * SETTINGS.um_per_px
+    bins = section.positions[section.positions["in_tissue"] == 1]
+    bins_um = bins[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy() * SETTINGS.um_per_px
+    inside = np.linalg.norm(centre_um[:, None] - bins_um, axis=2) < diameter_um / 2
+    assert inside.any(axis=1).all()
+    np.testing.assert_array_equal(spots.X.toarray(), (inside.astype(int) @ section.bins.toarray()))
+    nearest = np.linalg.norm(centre_um[:, None] - centre_um, axis=2)
+    assert nearest[nearest > 0].min() == pytest.approx(100, abs=0.1)

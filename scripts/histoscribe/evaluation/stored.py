@@ -26,7 +26,7 @@ def open_h5ad(path: str | Path) -> Iterator[ad.AnnData]:
     with file:
         try:
             annotation = {
-                name: ad.io.read_elem(file[name]) for name in ("obs", "var", "uns", "varm")
+                name: ad.io.read_elem(file[name]) for name in ("obs", "var", "uns", "obsm", "varm")
             }
             adata = ad.AnnData(file["X"], layers=dict(file["layers"]), **annotation)
         except (OSError, KeyError, ValueError) as error:

@@ -22,12 +22,13 @@ import numpy as np
 from histoscribe.errors import UserError, problem
 from histoscribe.image import Slide, open_slide
 from histoscribe.provenance import RECORD_KEY, record
-from histoscribe.readers import legacy_st, visium_hd, xenium
+from histoscribe.readers import legacy_st, visium, visium_hd, xenium
 from histoscribe.readers.transcript_table import Piece, write_transcripts
 from histoscribe.units import px_to_um, settle_um_per_px
 
 READERS: dict[str, ModuleType] = {
     "visium_hd": visium_hd,
+    "visium": visium,
     "legacy_st": legacy_st,
     "xenium": xenium,
 }

@@ -68,7 +68,7 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
     )
     adata.var_names_make_unique()
     adata.obsm["spatial_px"] = selection.loc[shared, ["pixel_x", "pixel_y"]].to_numpy(np.float64)
-    return adata, SPOT_UM
+    return adata, SPOT_UM["legacy_st"]
 
 
 def _counts(path: Path) -> pd.DataFrame:

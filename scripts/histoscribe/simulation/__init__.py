@@ -35,7 +35,8 @@ within the type's reach, in the same compartment) has `cytoplasm_ratio` of the n
 its domain. Each molecule starts at a uniform place in its compartment, moves by a normal step of
 `diffusion_um` per axis (a few four times as far), and falls into a 2 um bin of a frame that is
 slightly shifted and rotated in the image; array columns run right to left. Rows and columns of the
-array differ in efficiency (log-normal, 8 %). Bins over bare glass are not in tissue.
+array differ in efficiency (log-normal, 8 %). Bins over bare glass are not in tissue. `write_visium`
+counts the same molecules in spots of 55 um, 100 um apart, instead.
 
 **Image.** Amounts of haematoxylin, eosin and erythrocyte red are painted from the same maps, then
 mixed by Beer and Lambert with the donor's stain vectors, amounts and white, blurred, unevenly lit
@@ -70,8 +71,15 @@ from .rendering import render
 from .settings import SimulatedSection, SimulationSettings, stream
 from .space_ranger import write_section
 from .stain import donor_stain
+from .visium import write_visium
 
-__all__ = ["SimulatedSection", "SimulationSettings", "simulate_section", "write_section"]
+__all__ = [
+    "SimulatedSection",
+    "SimulationSettings",
+    "simulate_section",
+    "write_section",
+    "write_visium",
+]
 
 
 def simulate_section(settings: SimulationSettings) -> SimulatedSection:
