@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from snakemake import __version__ as SNAKEMAKE_VERSION
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
@@ -16,6 +17,8 @@ from histoscribe.experiments import BASELINES, tunable
 from histoscribe.folds import resolve_folds, widest_um
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest
+from histoscribe.report.facts import run_facts
+from histoscribe.report.links import run_links
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
 
 try:
@@ -345,3 +348,44 @@ def figure_files():
             if experiment in first
         ]
     )
+
+
+def first_experiment():
+    """The run's own experiment that is drawn and reported, as a list of one or none."""
+    return [name for name in RUN.experiments if name not in BASELINES][:1]
+
+
+def reported_scores():
+    """(experiment, fold, sample) of the first experiment and the baselines."""
+    shown = {*first_experiment(), *BASELINES}
+    return [key for key in evaluations() if key[0] in shown]
+
+
+def reported_predictions():
+    """(experiment, fold, sample) that the first experiment predicts."""
+    return [
+        (experiment, fold, sample)
+        for experiment in first_experiment()
+        for fold in FOLDS
+        for sample in (*FOLDS[fold].tested, *RUN.samples("predict"))
+    ]
+
+
+def counted_sections():
+    """Sections that have units in any case: measured or predicted."""
+    return [name for name, s in RUN.sections.items() if s.is_measured or s.split != "none"]
+
+
+def annotated():
+    """(source, sample) of what is annotated."""
+    return []
+
+
+def viewers():
+    """Pages of the viewer by sample, as the report links to them."""
+    return {}
+
+
+def report_templates():
+    """What the report is rendered from, the captions and references included."""
+    return sorted(map(str, Path("resources/report").glob("*")))
