@@ -27,10 +27,12 @@ def main(
     templates: Path,
     output: Path,
 ) -> None:
+    only_fold = [fold.name for fold in facts.folds] if len(facts.folds) == 1 else []
+    drawn = figures_of(figures, output.parent / "figures", unnamed=only_fold)
     material = Material(
         facts=facts,
         results=results,
-        pictures=embed(figures_of(figures, output.parent / "figures"), PICTURES_BYTES),
+        pictures=embed(drawn, PICTURES_BYTES),
         captions=read_captions(templates / "captions.yaml"),
         references=read_references(templates / "references.bib"),
         defaults=yaml.safe_load(defaults.read_text()),

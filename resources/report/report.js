@@ -36,7 +36,7 @@
     say(done ? words : "Could not copy: select the text instead");
   };
   const textOf = (element) => {
-    const paragraphs = [...element.querySelectorAll("p")].map((p) => p.textContent);
+    const paragraphs = [...element.querySelectorAll("p, li")].map((p) => p.textContent);
     return paragraphs.length ? paragraphs.join("\n\n") : element.textContent;
   };
   for (const button of document.querySelectorAll(".copy")) {

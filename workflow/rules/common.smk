@@ -17,7 +17,7 @@ from histoscribe.experiments import BASELINES, tunable
 from histoscribe.folds import resolve_folds, widest_um
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
 from histoscribe.provenance import code_digest
-from histoscribe.report.facts import run_facts
+from histoscribe.report.run_facts import run_facts
 from histoscribe.report.links import run_links
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
 

@@ -1,14 +1,15 @@
 """What was lost between the tissue and the kept units, and whether image and molecules agree."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
-from histoscribe.verdicts import ALIGNED, NOT_CHECKED
 from histoscribe.report.cautions import kept_share
 from histoscribe.report.facts import RunFacts
 from histoscribe.report.results import Results
 from histoscribe.report.wording import number, percent, plural, whole
+from histoscribe.verdicts import ALIGNED, NOT_CHECKED
 
 CUTS = {
     "area_um2 >": "area above {bound} µm²",
@@ -23,6 +24,9 @@ INSIDE = {
     "umi_in_cells": "in cells",
     "umi_in_touched_bins": "in bins that a unit touches",
 }
+
+
+UM = re.compile(r"\bum\b")
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,6 @@ class Alignment:
     is_fine: bool
     is_checked: bool
     shift_um: str
-    regions: str
     detail: str
 
 
@@ -112,7 +115,6 @@ def alignments(facts: RunFacts, results: Results) -> list[Alignment]:
         first = table.iloc[0]
         verdict = str(first["verdict"])
         is_checked = verdict != NOT_CHECKED
-        regions = table[~table["region"].astype(str).str.startswith("all")]
         found.append(
             Alignment(
                 sample=section.sample,
@@ -120,8 +122,7 @@ def alignments(facts: RunFacts, results: Results) -> list[Alignment]:
                 is_fine=verdict in (ALIGNED, NOT_CHECKED),
                 is_checked=is_checked,
                 shift_um=f"{number(first['shift_um'], 1)} µm" if is_checked else number(None),
-                regions=whole(len(regions)) if is_checked else number(None),
-                detail="" if pd.isna(first["detail"]) else str(first["detail"]),
+                detail="" if pd.isna(first["detail"]) else UM.sub("µm", str(first["detail"])),
             )
         )
     return found

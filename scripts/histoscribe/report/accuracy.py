@@ -1,20 +1,40 @@
 """How well each experiment does: the numbers, and a chart of dots and intervals."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from histoscribe.report.facts import RunFacts
+from histoscribe.report.facts import ExperimentFacts, RunFacts
 from histoscribe.report.results import Results
-from histoscribe.report.wording import number, percent, span
+from histoscribe.report.wording import NOTHING, listed, number, percent, span
 
 MAX_PANELS = 4  # more tested sections than that share one chart
 ROW_PX = 26
-LABEL_PX = 132
-PLOT_PX = 380
+LABEL_PX = 118
+PLOT_PX = 320
 EDGE_PX = 14
 TOP_PX = 26
+POOLED = re.compile(r"pcc_mean_([0-9.]+)um")
+KINDS = {
+    "ridge": "ridge regression",
+    "kernel": "ridge regression on a Gaussian kernel (kernel)",
+    "multitask": "a network for all genes at once (multitask)",
+    "prts": "the network of the PRTS paper (prts)",
+    "stacked": "several models, weighed (stacked)",
+}
+BLOCKS = {"local": "the unit itself", "global": "the tile around it", "mean": "all of the tile"}
+BASELINE_WORDS = {
+    "training-mean": "a constant for each gene: knows nothing of the unit",
+    "total-counts": "how many molecules were measured in the unit, which no image tells",
+    "cell-density": "how many nuclei lie there",
+    "nearest-units": "the 50 training units that look most alike",
+    "block-ridge": "the same features, by ridge regression",
+    "random-weights": "the image through a network that was never trained",
+    "shuffled-image": "features of other units: must be near 0, or something leaks",
+}
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
 
 
@@ -72,7 +92,7 @@ HEADINGS = (
     ("95 % interval", "from resampled blocks of the section; other sections differ by more"),
     ("Ceiling", "mean PCC of a perfect predictor against counts as noisy as these"),
     ("Of ceiling", "the median gene's PCC as a share of its ceiling"),
-    ("Less than first", "mean PCC below that of the first experiment, with the 95 % interval"),
+    ("Difference", "of the mean PCC to that of the first experiment, with its 95 % interval"),
     ("RMSE", "root mean squared error of log1p expression, mean over genes"),
     ("Skill", "share of the training mean's squared error that is gone"),
     ("AUROC", "units with a gene told from those without; 0.5 is chance"),
@@ -141,7 +161,7 @@ def _chart(title: str, rows: pd.DataFrame, facts: RunFacts) -> Chart:
     )
 
 
-def _dot(row: pd.Series, place) -> Dot:
+def _dot(row: pd.Series, place: Callable[[float], float]) -> Dot:
     low, high = row["pcc_mean_low"], row["pcc_mean_high"]
     known = np.isfinite(low) and np.isfinite(high)
     interval = f", 95 % interval {span(low, high)}" if known else ""
@@ -196,27 +216,47 @@ def _difference(row: dict | None) -> str:
     return f"{words} ({span(row['low'], row['high'])})" if np.isfinite(row["low"]) else words
 
 
-def smoothed(facts: RunFacts, results: Results) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """For each tested section, the first experiment's (radius, PCC, ceiling) with pooled units."""
+def smoothed(facts: RunFacts, results: Results) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The radii that units were pooled in, and of each tested section "PCC of ceiling" at each.
+
+    The scores are those of the first experiment.
+    """
     if results.summary is None:
-        return []
+        return [], []
     rows = results.summary[results.summary["experiment"] == facts.first]
-    radii = [
-        c.removeprefix("pcc_mean_") for c in rows if c.startswith("pcc_mean_") and c.endswith("um")
-    ]
-    return [
-        (
-            row["sample"],
-            [
-                (
-                    f"{radius.removesuffix('um')} µm",
-                    number(row[f"pcc_mean_{radius}"]),
-                    number(row[f"ceiling_mean_{radius}"]),
-                )
-                for radius in radii
-                if np.isfinite(row[f"pcc_mean_{radius}"])
-            ],
+    radii = [m[1] for m in map(POOLED.fullmatch, rows.columns) if m]
+    several_folds = results.summary["fold"].nunique() > 1
+    found = []
+    for row in rows.to_dict("records"):
+        pairs = [(row[f"pcc_mean_{radius}um"], row[f"ceiling_mean_{radius}um"]) for radius in radii]
+        name = f"{row['sample']} (fold {row['fold']})" if several_folds else row["sample"]
+        words = [f"{number(p)} of {number(c)}" if np.isfinite(p) else NOTHING for p, c in pairs]
+        found.append(
+            (name, [f"{number(row['pcc_mean'])} of {number(row['ceiling_mean'])}", *words])
         )
-        for row in rows.to_dict("records")
-        if radii
+    return radii, found if radii else []
+
+
+def experiments_explained(facts: RunFacts) -> list[tuple[str, str]]:
+    """Each experiment and baseline, with what it is in words."""
+    return [
+        (e.name, BASELINE_WORDS.get(e.name, e.kind) if e.is_baseline else _own_words(facts, e))
+        for e in facts.experiments
     ]
+
+
+def _own_words(facts: RunFacts, experiment: ExperimentFacts) -> str:
+    if facts.bundle:
+        return f"the model of an earlier run ({facts.bundle})"
+    kind = KINDS.get(experiment.kind, experiment.kind)
+    if experiment.members:
+        kind = f"{kind}: {listed(experiment.members)}"
+    parts = [BLOCKS.get(block, block) for block in experiment.use]
+    words = f"{kind}; learns from {listed(experiment.encoders)}: {listed(parts)}"
+    if experiment.columns:
+        words += f"; only {listed(experiment.columns)}"
+    if experiment.neighbours_um:
+        words += f"; means within {listed(f'{r:g}' for r in experiment.neighbours_um)} µm"
+    if experiment.shuffled:
+        words += "; features of training sections dealt out at random"
+    return words

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from histoscribe.verdicts import ALIGNED, NOT_CHECKED, REMEDY, TURNED
 from histoscribe.experiments import BASELINE
 from histoscribe.leakage import LEAK
 from histoscribe.report.facts import RunFacts
@@ -21,6 +20,7 @@ from histoscribe.report.wording import (
     whole,
 )
 from histoscribe.uncertainty.domain import WARN_MEDIAN, WARN_SHARE
+from histoscribe.verdicts import ALIGNED, NOT_CHECKED, REMEDY, TURNED
 
 WARNING, NOTE = "warning", "note"
 FEW_UNITS = 500  # of a tested section: a gene's PCC is uncertain by about 0.1 then
@@ -200,8 +200,8 @@ def _grades(facts: RunFacts, results: Results) -> Iterator[Caution]:
         yield Caution(
             WARNING,
             f"{percent(grades['D'] / n)} of the genes can't be trusted",
-            f"{whole(grades['D'])} of {counted(n, 'gene')} {is_or_are(range(grades['D']))} graded "
-            "D in at least one section: not shown to be predicted better than by a constant.",
+            f"{whole(grades['D'])} of {counted(n, 'gene')} have grade D in at least one section: "
+            "they were not shown to be predicted better than by a constant.",
             "genes",
         )
     elif n and not grades["A"] + grades["B"]:

@@ -1,17 +1,6 @@
-"""What a run was asked to do, as plain values for the report.
+"""What a run was asked to do, as the report needs it."""
 
-Light on purpose: the Snakefile imports it.
-"""
-
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from histoscribe.experiments import BASELINES
-
-if TYPE_CHECKING:
-    from histoscribe.folds import Fold
-    from histoscribe.run import Run, Section
+from dataclasses import dataclass
 
 GIVEN, SEGMENTED, GROWN = "given", "segmented", "grown"
 
@@ -47,8 +36,10 @@ class ExperimentFacts:
     is_baseline: bool
     members: list[str]
     encoders: list[str]
+    use: list[str]
     columns: list[str] | None
     neighbours_um: list[float]
+    shuffled: bool
     settings: dict
 
 
@@ -102,7 +93,7 @@ class RunFacts:
 
     @staticmethod
     def of(plain: dict) -> "RunFacts":
-        """Facts from what `run_facts` gave."""
+        """Facts from the plain values that `run_facts` made."""
         return RunFacts(
             **{
                 **plain,
@@ -111,70 +102,3 @@ class RunFacts:
                 "folds": [FoldFacts(**fold) for fold in plain["folds"]],
             }
         )
-
-
-def run_facts(
-    run: "Run", folds: "dict[str, Fold]", config: dict, given: "dict[tuple[str, str], Path]"
-) -> dict:
-    """RunFacts as plain values, for a rule's `params`.
-
-    `given` holds the files of outlines that need no segmentation, by sample and name.
-    """
-    own = [name for name in run.experiments if name not in BASELINES]
-    facts = RunFacts(
-        name=config["run"],
-        sections=[_section(section, config, given) for section in run.sections.values()],
-        experiments=[
-            ExperimentFacts(
-                name=name,
-                kind=experiment.model["kind"],
-                is_baseline=name in BASELINES,
-                members=list(experiment.model_settings.get("members", {})),
-                encoders=list(experiment.features.encoders),
-                columns=experiment.features.columns,
-                neighbours_um=list(experiment.features.neighbours_um),
-                settings=experiment.model_settings,
-            )
-            for name, experiment in run.experiments.items()
-        ],
-        folds=[
-            FoldFacts(
-                name,
-                list(fold.training),
-                list(fold.validation),
-                list(fold.tested),
-                fold.blocks is not None,
-            )
-            for name, fold in folds.items()
-        ],
-        first=own[0] if own else None,
-        bundle=config["bundle"],
-        config={key: value for key, value in config.items() if key != "pathvars"},
-    )
-    return asdict(facts)
-
-
-def _section(
-    section: "Section", config: dict, given: "dict[tuple[str, str], Path]"
-) -> SectionFacts:
-    made = Path("results") / config["run"] / "simulated"
-    return SectionFacts(
-        sample=section.sample,
-        donor=section.donor,
-        platform=section.platform,
-        unit=section.unit,
-        split=section.split,
-        group=section.group,
-        image=str(section.image),
-        outlines=_outlines(section, given),
-        is_simulated=made in section.image.parents,
-    )
-
-
-def _outlines(section: "Section", given: "dict[tuple[str, str], Path]") -> str | None:
-    """Where a section's outlines come from: given, segmented, or cells grown from either."""
-    if section.unit == "nucleus":
-        return GIVEN if (section.sample, "nuclei") in given else SEGMENTED
-    if section.unit == "cell":
-        return GIVEN if (section.sample, "cells") in given else GROWN
-    return None

@@ -7,7 +7,7 @@ from histoscribe.experiments import encoders_of
 from histoscribe.report.account import cut_words
 from histoscribe.report.facts import GIVEN, GROWN, SEGMENTED, ExperimentFacts, RunFacts
 from histoscribe.report.results import Results
-from histoscribe.report.wording import counted, listed, percent, plural, whole
+from histoscribe.report.wording import counted, listed, percent, plural, spelt, whole
 
 PLATFORMS = {
     "visium_hd": "10x Visium HD",
@@ -19,8 +19,8 @@ PLATFORMS = {
 }
 COUNTING = {
     "nucleus": "Molecules were summed over the bins whose centre lies in exactly one {unit}.",
-    "expanded": "Nuclei were grown by {um:g} µm without overlap, and molecules were summed over the "
-    "bins whose centre lies in exactly one of them.",
+    "expanded": "Nuclei were grown by {um:g} µm without overlap, and molecules were summed over "
+    "the bins whose centre lies in exactly one of them.",
     "area": "Bins that several {units} touch were shared by area, their molecules dealt out at "
     "random by these shares.",
 }
@@ -53,6 +53,7 @@ MODELS = {
     "neighbours": "the mean of the training units that look most alike",
     "mean": "the training mean",
 }
+LIKELIHOODS = {"poisson": "Poisson", "negative_binomial": "negative binomial"}
 CITED_BY = {
     "imagenet": ("efficientnet",),
     "adapted": ("efficientnet",),
@@ -101,9 +102,10 @@ def _sections(facts: RunFacts, results: Results) -> Iterator[str]:
     donors = {section.donor for section in facts.sections}
     platforms = dict.fromkeys(PLATFORMS.get(s.platform, s.platform) for s in measured)
     what = f" measured by {listed(platforms)}" if platforms else ""
+    section, were = ("section", "was") if len(facts.sections) == 1 else ("sections", "were")
     yield (
-        f"{counted(len(facts.sections), 'H&E-stained section')} of {counted(len(donors), 'donor')}"
-        f"{what} {'was' if len(facts.sections) == 1 else 'were'} analysed with HistoScribe, a "
+        f"{spelt(len(facts.sections))} H&E-stained {section} of {counted(len(donors), 'donor')}"
+        f"{what} {were} analysed with HistoScribe, a "
         f"Snakemake workflow {cite('snakemake')} that follows PRTS {cite('prts')}."
     )
     config = facts.config
@@ -123,7 +125,7 @@ def _sections(facts: RunFacts, results: Results) -> Iterator[str]:
         yield f"They were grown into cells by {config['units']['expand_um']:g} µm without overlap."
     if given:
         of = f" of {listed(s.sample for s in given)}" if segmented else ""
-        yield f"Outlines of {plural(facts.unit)}{of} were given or came from the platform's software."
+        yield f"Outlines of {plural(facts.unit)}{of} were given, or the platform's own."
 
 
 def _units(facts: RunFacts, results: Results) -> Iterator[str]:
@@ -206,8 +208,9 @@ def _features(facts: RunFacts, experiment: ExperimentFacts) -> str:
 
 def _network(experiment: ExperimentFacts) -> str:
     def words(kind: str, settings: dict) -> str:
-        named = {key: str(value).replace("_", " ") for key, value in settings.items()}
-        said = MODELS[kind].format(**{"likelihood": "Poisson", "n_members": "several", **named})
+        likelihood = LIKELIHOODS.get(settings.get("likelihood"), "Poisson")
+        n_members = settings.get("n_members", "several")
+        said = MODELS[kind].format(likelihood=likelihood, n_members=n_members)
         if kind == "prts":
             return f"{said} {cite('prts')}"
         return f"{said} {cite(*CITED_BY[kind])}" if kind in CITED_BY else said
@@ -264,8 +267,8 @@ def _evaluation(facts: RunFacts) -> Iterator[str]:
     if baselines:
         yield f"Baselines were {listed(baselines)}."
     yield (
-        "Genes were graded A to D by their PCC as a share of the ceiling, the width of its interval "
-        "and whether the squared error is below that of the training mean."
+        "Genes were graded A to D by their PCC as a share of the ceiling, the width of its "
+        "interval, and whether the squared error is below that of the training mean."
     )
     yield (
         f"{percent(1 - config['training']['miscoverage'])} intervals of the measured values come "

@@ -104,9 +104,9 @@ def _reached(facts: RunFacts, results: Results, rows: pd.DataFrame) -> list[str]
         where = f"parts of {counted(n, 'section')} that it had not seen"
     share = rows["fraction_of_ceiling_median"].mean()
     sentences = [
-        f"It was tested on {where}: there, predicted and measured expression correlate with "
-        f"{number(rows['pcc_mean'].mean())} on average over genes, where noise in the counts lets "
-        f"no predictor reach more than {number(rows['ceiling_mean'].mean())}. "
+        f"It was tested on {where}: there, the correlation (PCC) of predicted with measured "
+        f"expression is {number(rows['pcc_mean'].mean())} on average over genes; noise in the "
+        f"counts lets no predictor reach more than {number(rows['ceiling_mean'].mean())}. "
         f"The median gene reaches {percent(share)} of what it can reach."
     ]
     best = best_baseline(results.summary, [e.name for e in facts.experiments if e.is_baseline])
@@ -119,10 +119,10 @@ def _trust_words(grades: dict[str, int], judged: str) -> str:
     n = sum(grades.values())
     good = grades["A"] + grades["B"]
     by = "" if judged == "tested" else ", by training tissue that was held out"
+    earn, were = ("earns" if good == 1 else "earn"), ("was" if grades["D"] == 1 else "were")
     return (
-        f"{whole(good)} of {counted(n, 'gene')} {'earns' if good == 1 else 'earn'} grade A or B and "
-        f"can be read as maps; {whole(grades['D'])} {'was' if grades['D'] == 1 else 'were'} not "
-        f"shown to be better than a constant (D){by}."
+        f"{whole(good)} of {counted(n, 'gene')} {earn} grade A or B and can be read as maps; "
+        f"{whole(grades['D'])} {were} not shown to be better than a constant (D){by}."
     )
 
 

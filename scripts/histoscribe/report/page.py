@@ -98,6 +98,7 @@ def context(material: Material) -> dict:
     text = methods(facts, results, material.versions)
     cited = [material.references[key] for key in text.cited]
     grades = grade_counts(facts, results)
+    radii, smoothed = accuracy.smoothed(facts, results)
     return {
         "facts": facts,
         "written": material.written.isoformat(),
@@ -111,7 +112,9 @@ def context(material: Material) -> dict:
         "charts": accuracy.charts(facts, results),
         "accuracy_headings": accuracy.HEADINGS,
         "accuracy_lines": accuracy.lines(facts, results),
-        "smoothed": accuracy.smoothed(facts, results),
+        "radii": radii,
+        "smoothed": smoothed,
+        "explained": accuracy.experiments_explained(facts),
         "views": views,
         "genes_json": _json(gene_table.payload(views)),
         "gene_columns": gene_table.columns_of(views[0]) if views else [],

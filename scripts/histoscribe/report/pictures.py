@@ -49,10 +49,11 @@ class Caption:
     text: str
 
 
-def figures_of(files: Iterable[Path], folder: Path) -> list[Figure]:
+def figures_of(files: Iterable[Path], folder: Path, unnamed: Iterable[str]) -> list[Figure]:
     """Figures among `files`, which are those of a run below its figures `folder`.
 
-    Links start from the folder above, where the page is.
+    Links start from the folder above, where the page is. Folders in `unnamed` tell nothing, such as
+    that of the only fold.
     """
     endings: dict[Path, list[Path]] = {}
     for path in files:
@@ -63,12 +64,20 @@ def figures_of(files: Iterable[Path], folder: Path) -> list[Figure]:
         if png is None:
             continue
         kind, *names = stem.relative_to(folder).parts
+        name = _name([part for part in names if part not in unnamed])
         hrefs = tuple(
             (href_of(path, folder.parent), path.suffix[1:].upper().replace("TSV", "numbers"))
             for path in sorted(paths, key=lambda path: path.suffix)
         )
-        found.append(Figure(kind, ", ".join(names), png, hrefs))
+        found.append(Figure(kind, name, png, hrefs))
     return found
+
+
+def _name(parts: list[str]) -> str:
+    """The sample that it is drawn of; then experiment and fold, where it is of a prediction."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{parts[-1]} ({', '.join(parts[:-1])})"
 
 
 def href_of(path: Path, folder: Path) -> str:

@@ -32,8 +32,7 @@ def _reference(key: str, bibtex: str) -> Reference:
     who = {1: names[0], 2: " and ".join(names[:2])}.get(len(names), f"{names[0]} et al.")
     where = next((fields[n] for n in ("journal", "booktitle", "publisher") if n in fields), "")
     doi = fields.get("doi")
-    parts = [who, fields["title"], where, fields["year"], f"doi {doi}" if doi else ""]
-    line = ". ".join(part.rstrip(".") for part in parts if part) + "."
+    line = f"{who.rstrip('.')}. {fields['title']}. {where or 'Software'} ({fields['year']})."
     return Reference(key, f"{who} {fields['year']}", line, doi, bibtex)
 
 

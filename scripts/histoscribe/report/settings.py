@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 NOT_SET = "–"
+TOLD_ELSEWHERE = ("run", "simulation", "datasets")  # in the title, and in all settings
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,15 @@ class Setting:
 
 
 def own_settings(config: dict, defaults: dict) -> list[Setting]:
-    """Keys whose values differ from those in config/config.yaml, in the order of the config."""
+    """Keys whose values differ from those in config/config.yaml, in the order of the config.
+
+    The run's name and the sections that it makes are left out.
+    """
     before = dict(_flat(defaults))
     return [
         Setting(key, _text(value), _text(before[key]) if key in before else NOT_SET)
         for key, value in _flat(config)
-        if key not in before or before[key] != value
+        if (key not in before or before[key] != value) and key.split(".")[0] not in TOLD_ELSEWHERE
     ]
 
 

@@ -50,6 +50,12 @@ def counted(n: int, noun: str) -> str:
     return f"{whole(n)} {noun if n == 1 else plural(noun)}"
 
 
+def spelt(n: int) -> str:
+    """A count as a sentence begins with it: in letters up to ten."""
+    words = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"]
+    return words[n] if n < len(words) else whole(n)
+
+
 def listed(names: Iterable[object], limit: int | None = None) -> str:
     """ "a, b and c"; beyond `limit` names "a, b and 7 others"."""
     words = [str(name) for name in names]
