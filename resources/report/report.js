@@ -101,11 +101,12 @@
     if (digits === null) return value;
     return value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
   };
+  const byName = new Intl.Collator("en", { numeric: true });
   const order = (a, b) => {
     const values = state.view.values[position(state.key)];
     const [x, y] = [values[a], values[b]];
     if (x === null || y === null) return (x === null) - (y === null) || a - b;
-    const difference = typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y;
+    const difference = typeof x === "string" ? byName.compare(x, y) : x - y;
     return (state.down ? -difference : difference) || a - b;
   };
   const isSought = () => {
@@ -180,6 +181,11 @@
     return line;
   };
   const count = (n) => n.toLocaleString("en");
+  const offerMore = () => {
+    const left = state.rows.length - state.shown;
+    byId("gene-more").hidden = left <= 0;
+    byId("gene-more").textContent = `Show ${count(Math.min(left, 10 * STEP))} more`;
+  };
   const draw = () => {
     const n = state.view.values[0].length;
     state.rows = [...Array(n).keys()].filter(isSought()).sort(order);
@@ -189,9 +195,7 @@
     byId("gene-count").textContent =
       `${all ? "" : `${count(state.rows.length)} of `}${count(n)} gene${n === 1 ? "" : "s"}, ` +
       `${state.view.note}; bar: PCC, tick: ceiling`;
-    const left = state.rows.length - state.shown;
-    byId("gene-more").hidden = left <= 0;
-    byId("gene-more").textContent = `Show ${count(Math.min(left, 10 * STEP))} more`;
+    offerMore();
   };
   const redraw = () => {
     state.shown = STEP;
@@ -209,8 +213,10 @@
     redraw();
   });
   byId("gene-more").addEventListener("click", () => {
+    const more = state.rows.slice(state.shown, state.shown + 10 * STEP);
     state.shown += 10 * STEP;
-    draw();
+    table.tBodies[0].append(...more.map(drawRow));
+    offerMore();
   });
   byId("gene-copy").addEventListener("click", () => {
     const names = state.view.values[position("gene")];

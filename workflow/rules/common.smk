@@ -382,8 +382,13 @@ def annotated():
 
 
 def viewers():
-    """Pages of the viewer by sample, as the report links to them."""
-    return {}
+    """Folders of the viewer, one a section."""
+    return []
+
+
+def viewer_links():
+    """Pages of the viewer by sample, as the report in the results folder links to them."""
+    return {Path(folder).name: f"viewer/{Path(folder).name}/index.html" for folder in viewers()}
 
 
 def report_templates():

@@ -47,7 +47,7 @@ rule write_report:
         aligned=[name for name, section in RUN.sections.items() if section.is_measured],
         checked=list(FOLDS) if IS_TRAINED else [],
         annotated=annotated(),
-        viewers=viewers(),
+        viewers=viewer_links(),
         links=run_links(
             IS_SCORED,
             reported_predictions(),

@@ -101,7 +101,7 @@ def gene_views(facts: RunFacts, results: Results) -> list[GeneView]:
     for key, table in tested.items():
         name = f"{key[2]} (fold {key[1]})" if several_folds else key[2]
         note = "judged by the measured counts of this section"
-        views.append(GeneView(name, note, _judged(table, _baseline_scores(results, key))))
+        views.append(GeneView(name, note, _judged(table, _baseline_scores(facts, results, key))))
     if len(views) > 1:
         pooled = GeneView(POOLED, "means; the grade is the lowest", _pooled(views), is_pooled=True)
         n_values = sum(view.table.size for view in views)
@@ -143,13 +143,14 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     return kept.sort_values("pcc", ascending=False, ignore_index=True)
 
 
-def _baseline_scores(results: Results, key: Key) -> pd.Series | None:
+def _baseline_scores(facts: RunFacts, results: Results, key: Key) -> pd.Series | None:
     """PCC by gene of the baseline that does best in a section, among those that see the image."""
     _, fold, sample = key
+    simple = {e.name for e in facts.experiments if e.is_baseline} - {BASELINE, SEES_THE_MEASUREMENT}
     among = {
         e: table
         for (e, f, s), table in results.scores.items()
-        if (f, s) == (fold, sample) and e not in (key[0], BASELINE, SEES_THE_MEASUREMENT)
+        if (f, s) == (fold, sample) and e in simple
     }
     if not among:
         return None
