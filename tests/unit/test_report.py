@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from report_run import (
     CONFIG,
     PCC,
@@ -22,10 +23,19 @@ from report_run import (
     write_figures,
 )
 
+from histoscribe.experiments import BASELINES as ALL_BASELINES
+from histoscribe.experiments import merge
+from histoscribe.folds import resolve_folds
 from histoscribe.report.account import accounts, alignments
-from histoscribe.report.accuracy import charts, experiments_explained, lines, smoothed
+from histoscribe.report.accuracy import (
+    BASELINE_WORDS,
+    charts,
+    experiments_explained,
+    lines,
+    smoothed,
+)
 from histoscribe.report.cautions import NOTE, WARNING, cautions
-from histoscribe.report.facts import ExperimentFacts, FoldFacts
+from histoscribe.report.facts import FoldFacts, RunFacts
 from histoscribe.report.gene_table import (
     MAX_VALUES,
     POOLED,
@@ -33,6 +43,7 @@ from histoscribe.report.gene_table import (
     payload,
     training_grades_kept,
 )
+from histoscribe.report.links import run_links
 from histoscribe.report.methods import CITED_BY, ENCODERS, MODELS, methods
 from histoscribe.report.overview import lead, tiles
 from histoscribe.report.page import with_citations
@@ -45,8 +56,10 @@ from histoscribe.report.results import (
     read_table,
     recorded_versions,
 )
+from histoscribe.report.run_facts import run_facts
 from histoscribe.report.settings import own_settings
 from histoscribe.report.wording import NOTHING, counted, duration, listed, number, percent, whole
+from histoscribe.run import load_run
 
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><b>", "{{ 7*7 }}")
 
@@ -240,8 +253,8 @@ def test_a_run_that_only_predicts_says_what_it_cannot_say():
     facts, results = predict_only()
     assert "can't say how good" in " ".join(lead(facts, results))
     assert titles(facts, results, WARNING) == [
-        "50\u202f% of the genes can't be trusted",
         "Nothing was tested",
+        "50\u202f% of the genes can't be trusted",
     ]
     (view,) = gene_views(facts, results)
     assert view.table["gene"].tolist() == ["ACTB", "NA"]
@@ -599,11 +612,33 @@ def test_every_kind_of_figure_has_a_caption(repository):
     assert kinds and kinds <= set(captions)
 
 
-def test_facts_come_back_from_plain_values():
-    from dataclasses import asdict
+def test_facts_of_a_checked_run_are_plain_values(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    demo = yaml.safe_load((repository / "config/demo/config.yaml").read_text())
+    config = merge(CONFIG, demo)
+    run = load_run(config, repository / "workflow/schemas")
+    plain = run_facts(run, resolve_folds(run, config), config, given={})
+    facts = RunFacts.of(yaml.safe_load(yaml.safe_dump(plain)))  # as Snakemake hands it over
+    assert facts.first == "full" and facts.unit == "nucleus"
+    assert facts.tested == [("holdout", "section-3")]
+    assert facts.learnt_from == ["section-1", "section-2"]
+    assert all(section.is_simulated for section in facts.sections)
+    assert {section.outlines for section in facts.sections} == {"segmented"}
+    assert {e.name for e in facts.experiments if e.is_baseline} == set(ALL_BASELINES)
+    assert set(ALL_BASELINES) == set(BASELINE_WORDS)
+    given = {("section-1", "nuclei"): "nuclei.geojson"}
+    outlines = run_facts(run, resolve_folds(run, config), config, given)["sections"]
+    assert [section["outlines"] for section in outlines] == ["given", "segmented", "segmented"]
 
-    facts = run_of()
-    again = type(facts).of(asdict(facts))
-    assert again == facts
-    assert isinstance(again.experiments[0], ExperimentFacts)
-    assert again.tested == [("holdout", "s3"), ("holdout", "s4")]
+
+def test_links_start_from_the_results_folder():
+    links = run_links(
+        is_scored=True,
+        predictions=[("full", "holdout", "s 1")],
+        models=[("full", "holdout")],
+        sections=["s 1"],
+        exported={"spatialdata/s1.zarr": "for napari"},
+    )
+    hrefs = [link["href"] for link in links]
+    assert hrefs[0] == "summary.tsv" and "full/holdout/predicted/s%201.h5ad" in hrefs
+    assert not any(href.startswith(("/", "http")) for href in hrefs)

@@ -8,7 +8,12 @@ import pandas as pd
 from histoscribe.experiments import BASELINE
 from histoscribe.leakage import LEAK
 from histoscribe.report.facts import RunFacts
-from histoscribe.report.overview import SEES_THE_MEASUREMENT, first_rows, grade_counts
+from histoscribe.report.overview import (
+    SEES_THE_MEASUREMENT,
+    first_rows,
+    grade_counts,
+    learnt_before,
+)
 from histoscribe.report.results import Results
 from histoscribe.report.wording import (
     counted,
@@ -46,6 +51,7 @@ class Caution:
 def cautions(facts: RunFacts, results: Results) -> list[Caution]:
     """Everything found, warnings first."""
     found = [
+        *_untested(facts),
         *_leaks(facts, results),
         *_alignment(facts, results),
         *_domain(results),
@@ -72,7 +78,7 @@ def _leaks(facts: RunFacts, results: Results) -> Iterator[Caution]:
                 "accuracy",
             )
     if facts.bundle and facts.tested:
-        known = {s for p in results.predicted.values() for s in _learnt_by(p.facts)}
+        known = learnt_before(results)
         shared = [sample for _, sample in facts.tested if sample in known]
         yield Caution(
             WARNING if shared else NOTE,
@@ -82,7 +88,7 @@ def _leaks(facts: RunFacts, results: Results) -> Iterator[Caution]:
                 "if these are the same sections, the scores are flattered."
                 if shared
                 else "Whether it has seen the tested sections can't be checked here, only that "
-                f"their names are not among those it was trained on ({listed(sorted(known), 6)})."
+                f"their names are not among those it was trained on ({listed(known, 6)})."
             ),
             "accuracy",
         )
@@ -95,11 +101,6 @@ def _leaks(facts: RunFacts, results: Results) -> Iterator[Caution]:
                 "near 0: something leaks from test to training.",
                 "accuracy",
             )
-
-
-def _learnt_by(prediction: dict) -> list[str]:
-    """Samples that the model of a prediction was trained on."""
-    return list(prediction.get("trained_on", {}).get("sections", {}))
 
 
 def _scores_of(results: Results, experiment: str) -> list[tuple[str, float]]:
@@ -196,12 +197,15 @@ def _baselines(facts: RunFacts, results: Results) -> Iterator[Caution]:
 def _grades(facts: RunFacts, results: Results) -> Iterator[Caution]:
     grades = grade_counts(facts, results)
     n = sum(grades.values())
+    where = "in at least one section" if len(facts.tested) > 1 else "in the tested section"
+    if not facts.tested:
+        where = "by held-out training tissue"
     if n and grades["D"] / n > MANY_UNTRUSTED:
         yield Caution(
             WARNING,
             f"{percent(grades['D'] / n)} of the genes can't be trusted",
-            f"{whole(grades['D'])} of {counted(n, 'gene')} have grade D in at least one section: "
-            "they were not shown to be predicted better than by a constant.",
+            f"{whole(grades['D'])} of {counted(n, 'gene')} have grade D {where}: they were not "
+            "shown to be predicted better than by a constant.",
             "genes",
         )
     elif n and not grades["A"] + grades["B"]:
@@ -311,6 +315,17 @@ def _ambiguous(results: Results) -> Iterator[Caution]:
             )
 
 
+def _untested(facts: RunFacts) -> Iterator[Caution]:
+    if facts.first is not None and not facts.tested:
+        yield Caution(
+            WARNING,
+            "Nothing was tested",
+            "No section of this run has a measurement to compare predictions with. How far they "
+            "hold here is not known; grades are those of the model's own training.",
+            "accuracy",
+        )
+
+
 def _scope(facts: RunFacts, results: Results) -> Iterator[Caution]:
     """What the run's design can't say, whatever its numbers are."""
     simulated = [section.sample for section in facts.sections if section.is_simulated]
@@ -322,16 +337,7 @@ def _scope(facts: RunFacts, results: Results) -> Iterator[Caution]:
             "read this page; the scores say nothing about real tissue.",
             "sections",
         )
-    if facts.first is None:
-        return
-    if not facts.tested:
-        yield Caution(
-            WARNING,
-            "Nothing was tested",
-            "No section of this run has a measurement to compare predictions with. How far they "
-            "hold here is not known; grades are those of the model's own training.",
-            "accuracy",
-        )
+    if facts.first is None or not facts.tested:
         return
     scored = {facts.section(s).donor for s in [*facts.learnt_from, *(s for _, s in facts.tested)]}
     if any(fold.is_cut for fold in facts.folds):

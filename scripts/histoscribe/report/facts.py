@@ -56,7 +56,7 @@ class FoldFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run as its files describe it. `first` is the experiment that is drawn, if there is one."""
+    """A run as its files describe it. `first` is the experiment that is drawn, if any predicts."""
 
     name: str
     sections: list[SectionFacts]

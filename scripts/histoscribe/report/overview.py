@@ -21,6 +21,12 @@ class Tile:
     note: str
 
 
+def learnt_before(results: Results) -> list[str]:
+    """Samples that the models of the predictions were trained on, by their own account."""
+    records = [p.facts.get("trained_on", {}) for p in results.predicted.values()]
+    return list(dict.fromkeys(sample for r in records for sample in r.get("sections", {})))
+
+
 def first_rows(facts: RunFacts, results: Results) -> pd.DataFrame:
     """Rows of the summary that tell of the first experiment; empty where nothing was scored."""
     if results.summary is None:
@@ -60,9 +66,10 @@ def lead(facts: RunFacts, results: Results) -> list[str]:
     unit = plural(facts.unit)
     if facts.first is None:
         n = len(facts.sections)
+        n_units = sum(units.n_units for units in results.units.values())
+        kept = f", with {whole(n_units)} {unit} in all" if n_units else ""
         return [
-            f"{counted(n, 'section')} {'was' if n == 1 else 'were'} prepared: "
-            f"{whole(sum(u.n_units for u in results.units.values()))} {unit} in all.",
+            f"{counted(n, 'section')} {'was' if n == 1 else 'were'} prepared{kept}.",
             "Nothing was trained or predicted in this run.",
         ]
     sentences = [_learning(facts, results)]
@@ -86,7 +93,9 @@ def _learning(facts: RunFacts, results: Results) -> str:
     n_genes = next((len(p.genes) for p in results.predicted.values()), None)
     what = "gene expression" if n_genes is None else f"the expression of {counted(n_genes, 'gene')}"
     if facts.bundle:
-        return f"A model trained in an earlier run predicts {what} from the H&E image alone."
+        known = learnt_before(results)
+        where = f" (on {listed(known, 4)})" if known else ""
+        return f"A model trained in an earlier run{where} predicts {what} from the H&E image alone."
     seen = facts.learnt_from
     donors = {facts.section(sample).donor for sample in seen}
     n_units = sum(results.units[s].n_units for s in seen if s in results.units)

@@ -12,11 +12,10 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from histoscribe.leakage import LEAK
-from histoscribe.report import account, accuracy, cell_types, gene_table, wording
+from histoscribe.report import account, accuracy, cell_types, gene_table, sections, wording
 from histoscribe.report.cautions import WARNING, cautions
 from histoscribe.report.facts import RunFacts
-from histoscribe.report.methods import PLATFORMS, methods
+from histoscribe.report.methods import methods
 from histoscribe.report.overview import grade_counts, lead, tiles
 from histoscribe.report.pictures import Caption, Picture, caption_of
 from histoscribe.report.references import Reference
@@ -106,9 +105,11 @@ def context(material: Material) -> dict:
         "tiles": tiles(facts, results),
         "warnings": [c for c in found if c.level == WARNING],
         "notes": [c for c in found if c.level != WARNING],
-        "sections": _sections(material),
+        "sections": sections.section_rows(facts, results, material.viewers),
+        "section_columns": sections.section_columns(facts, results),
+        "splits": {section.split for section in facts.sections},
         "several_folds": len(facts.folds) > 1,
-        "checks": _checks(results),
+        "checks": sections.leakage_checks(results),
         "charts": accuracy.charts(facts, results),
         "accuracy_headings": accuracy.HEADINGS,
         "accuracy_lines": accuracy.lines(facts, results),
@@ -159,63 +160,6 @@ def _json(values: object) -> str:
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
-
-
-@dataclass(frozen=True)
-class SectionRow:
-    """A section as the table of sections shows it, in words."""
-
-    sample: str
-    donor: str
-    platform: str
-    split: str
-    group: str
-    n_units: str
-    median_umi: str
-    median_genes: str
-    strange: str
-    viewer: str | None
-
-
-def _sections(material: Material) -> list[SectionRow]:
-    facts, results = material.facts, material.results
-    strange = {key[2]: p.out_of_domain for key, p in reversed(results.predicted.items())}
-    rows = []
-    for section in facts.sections:
-        units = results.units.get(section.sample)
-        measured = units if section.is_measured else None
-        rows.append(
-            SectionRow(
-                sample=section.sample,
-                donor=section.donor,
-                platform=PLATFORMS.get(section.platform, section.platform)
-                + (" (simulated)" if section.is_simulated else ""),
-                split=section.split,
-                group=section.group or "",
-                n_units=wording.whole(units.n_units if units else None),
-                median_umi=wording.whole(measured.median_umi if measured else None),
-                median_genes=wording.whole(measured.median_genes if measured else None),
-                strange=wording.percent(strange.get(section.sample)),
-                viewer=material.viewers.get(section.sample),
-            )
-        )
-    return rows
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What was compared between training and test in a fold, and whether any of it leaks."""
-
-    fold: str
-    rows: list[dict]
-    n_leaks: int
-
-
-def _checks(results: Results) -> list[Checks]:
-    return [
-        Checks(fold, table.to_dict("records"), int((table["verdict"] == LEAK).sum()))
-        for fold, table in results.leakage.items()
-    ]
 
 
 @dataclass(frozen=True)

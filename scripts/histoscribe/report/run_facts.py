@@ -28,6 +28,7 @@ def run_facts(
     `given` holds the files of outlines that need no segmentation, by sample and name.
     """
     own = [name for name in run.experiments if name not in BASELINES]
+    is_modelled = bool(config["bundle"]) or any(fold.training for fold in folds.values())
     facts = RunFacts(
         name=config["run"],
         sections=[_section(section, config, given) for section in run.sections.values()],
@@ -56,7 +57,7 @@ def run_facts(
             )
             for name, fold in folds.items()
         ],
-        first=own[0] if own else None,
+        first=own[0] if own and is_modelled else None,
         bundle=config["bundle"],
         config={key: value for key, value in config.items() if key != "pathvars"},
     )
