@@ -132,6 +132,7 @@
       button.type = "button";
       button.textContent = column.heading;
       button.title = column.meaning;
+      cell.dataset.heading = column.heading; // buttons are not printed again on each page
       button.addEventListener("click", () => {
         const textual = column.digits === null;
         state.down = column.key === state.key ? !state.down : !textual;

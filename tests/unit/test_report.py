@@ -227,7 +227,7 @@ def test_the_lead_says_what_was_reached():
     words = " ".join(lead(facts, results_of(facts)))
     assert "8,000 nuclei in 2 sections of 2 donors" in words
     assert "2 sections it had not seen (s3 and s4)" in words
-    assert "0.300 on average" in words and "more than 0.400" in words
+    assert "0.300 on average" in words and "about 0.400" in words
     # total-counts sees the measurement: the best baseline is one of the image.
     assert "(block-ridge) reaches 0.200" in words
     values = {tile.label: tile.value for tile in tiles(facts, results_of(facts))}

@@ -37,7 +37,7 @@ rule write_report:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime=20,
     params:
         facts=run_facts(RUN, FOLDS, config, GIVEN),

@@ -115,7 +115,7 @@ def _reached(facts: RunFacts, results: Results, rows: pd.DataFrame) -> list[str]
     sentences = [
         f"It was tested on {where}: there, the correlation (PCC) of predicted with measured "
         f"expression is {number(rows['pcc_mean'].mean())} on average over genes; noise in the "
-        f"counts lets no predictor reach more than {number(rows['ceiling_mean'].mean())}. "
+        f"counts lets no predictor reach more than about {number(rows['ceiling_mean'].mean())}. "
         f"The median gene reaches {percent(share)} of what it can reach."
     ]
     best = best_baseline(results.summary, [e.name for e in facts.experiments if e.is_baseline])
