@@ -605,6 +605,28 @@ def test_cell_types_show_names_and_runners_up():
     assert "endothelial (1.00)" in page and "too small, left out" in page
 
 
+def test_with_several_folds_each_number_says_which(tmp_path):
+    folds = [
+        FoldFacts("donor-d1", ["s2"], [], ["s1", "s3"], False),
+        FoldFacts("donor-d2", ["s1"], [], ["s2", "s3"], False),
+    ]
+    facts = run_of(tested=("s3",), folds=folds)
+    results = results_of(facts, leakage={fold.name: leakage("fine") for fold in folds})
+    assert [view.name for view in gene_views(facts, results)[1:]] == [
+        "s1 (fold donor-d1)",
+        "s3 (fold donor-d1)",
+        "s2 (fold donor-d2)",
+        "s3 (fold donor-d2)",
+    ]
+    assert [chart.title for chart in charts(facts, results)][-1] == "s3 (fold donor-d2)"
+    files = write_figures(tmp_path / "figures", ["gene_maps/full/donor-d1/s3"], (30, 20))
+    (figure,) = figures_of(files, tmp_path / "figures", unnamed=[])
+    assert figure.name == "s3 (full, donor-d1)"
+    page = page_of(facts, results)
+    assert "2 folds: who was tested when" in page
+    assert "in each of 2 folds" in page and "take turns at being tested" in page
+
+
 def test_every_kind_of_figure_has_a_caption(repository):
     captions = read_captions(TEMPLATES / "captions.yaml")
     rules = "\n".join(p.read_text() for p in (repository / "workflow/rules").glob("*.smk"))
