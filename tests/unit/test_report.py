@@ -424,6 +424,11 @@ def test_methods_follow_the_settings():
     references = read_references(TEMPLATES / "references.bib")
     assert "(Schmidt et al. 2018)" in with_citations(text, references)
     assert "[@" not in with_citations(text, references)
+    assert "of itself and a tile of 128 µm around it" in text
+    local = run_of(experiments=[experiment(use=["local"])])
+    assert "stains [@macenko], of itself." in "\n".join(methods(local, Results(), {}).paragraphs)
+    named = methods(facts, results_of(facts, clusters={("measured", "s3"): clusters()}), {})
+    assert "umap" in named.cited
     panel = {**CONFIG, "genes": {**CONFIG["genes"], "panel": "genes.txt"}}
     assert "given panel" in "\n".join(
         methods(run_of(config=panel), results_of(facts), {}).paragraphs

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from histoscribe.experiments import encoders_of
 from histoscribe.report.account import cut_words
 from histoscribe.report.facts import GIVEN, GROWN, SEGMENTED, ExperimentFacts, RunFacts
 from histoscribe.report.results import Results
@@ -33,7 +32,8 @@ FILTERS = (
     ("mito_fraction_below", "mito_fraction < {:g}"),
 )
 ENCODERS = {
-    "morphology": "hand-made measures of stain, shape, texture and neighbourhood",
+    "morphology": "hand-made measures of shape, texture and neighbourhood on the section's own "
+    "stains",
     "nuclei": "means and spreads of the morphology of the nuclei within {radius_um:g} µm",
     "imagenet": "the levels of EfficientNet-lite0 trained on ImageNet",
     "adapted": "a network fine-tuned on the training sections to foretell the expression of "
@@ -55,6 +55,8 @@ MODELS = {
 }
 LIKELIHOODS = {"poisson": "Poisson", "negative_binomial": "negative binomial"}
 CITED_BY = {
+    "morphology": ("macenko",),
+    "nuclei": ("macenko",),
     "imagenet": ("efficientnet",),
     "adapted": ("efficientnet",),
     "timm": ("timm",),
@@ -82,6 +84,8 @@ def methods(facts: RunFacts, results: Results, versions: dict[str, str]) -> Meth
     parts = [_sections(facts, results), _units(facts, results)]
     if facts.first is not None:
         parts += [_model(facts, results), _evaluation(facts)]
+    if results.clusters:
+        parts.append(_types(facts))
     parts.append(_software(facts, versions))
     paragraphs = [" ".join(sentences) for sentences in map(list, parts)]
     return Methods(paragraphs, _cited("\n".join(paragraphs)))
@@ -171,8 +175,8 @@ def _model(facts: RunFacts, results: Results) -> Iterator[str]:
             f"{genes} were chosen on training units alone with Scanpy {cite('scanpy')}: "
             f"{whole(chosen['n_hvg'])} highly variable genes, {chosen['n_pcs']} principal "
             f"components, Leiden clusters {cite('leiden')} at resolution "
-            f"{chosen['leiden_resolution']:g}, Wilcoxon tests of each cluster against the rest "
-            f"(adjusted P < {chosen['adjusted_p_below']:g}, |log2 fold change| ≥ "
+            f"{chosen['leiden_resolution']:g}, Wilcoxon tests (illico) of each cluster against the "
+            f"rest (adjusted P < {chosen['adjusted_p_below']:g}, |log2 fold change| ≥ "
             f"{chosen['abs_log2fc_from']:g})."
         )
     method = config["stain"]["method"]
@@ -197,12 +201,15 @@ def _features(facts: RunFacts, experiment: ExperimentFacts) -> str:
         elif kind == "adapted" and encoder["start"] in features["encoders"]:
             works = ["timm", *(["lora"] if encoder.get("rank", 8) else [])]
         described.append(f"{words} {cite(*works)}" if works else words)
+    tile = f"tile of {features['tile_um']:g} µm around it"
+    named = {"local": "itself", "global": f"a {tile}", "mean": f"all parts of a {tile}"}
+    parts = [named.get(block, block) for block in experiment.use]
     around = ""
     if experiment.neighbours_um:
         around = f", and their means within {listed(f'{r:g}' for r in experiment.neighbours_um)} µm"
     return (
-        f"Each {facts.unit} was described from the image by {listed(described)}, of itself and of "
-        f"a tile of {features['tile_um']:g} µm around it{around}."
+        f"Each {facts.unit} was described from the image by {listed(described)}, of "
+        f"{listed(parts)}{around}."
     )
 
 
@@ -276,20 +283,15 @@ def _evaluation(facts: RunFacts) -> Iterator[str]:
     )
 
 
+def _types(facts: RunFacts) -> Iterator[str]:
+    yield (
+        f"Measured and predicted {plural(facts.unit)} were clustered by their expression "
+        f"{cite('scanpy', 'leiden')} and shown by UMAP {cite('umap')}; clusters were named after "
+        "marker genes, with a score and a runner-up."
+    )
+
+
 def _software(facts: RunFacts, versions: dict[str, str]) -> Iterator[str]:
     names = {"histoscribe": "HistoScribe", "snakemake": "Snakemake", "python": "Python"}
     shown = [f"{names.get(name, name)} {version}" for name, version in versions.items()]
     yield f"Tables are AnnData files {cite('anndata')}. Software: {', '.join(shown)}."
-
-
-def is_used(facts: RunFacts, package: str) -> bool:
-    """Whether a package had a part in the run's numbers."""
-    kinds = {
-        facts.config["features"]["encoders"].get(name, {}).get("kind")
-        for name in encoders_of(facts.config["features"])
-    }
-    if package == "stardist":
-        return any(s.outlines in (SEGMENTED, GROWN) for s in facts.sections)
-    if package == "timm":
-        return bool(kinds & {"timm", "checkpoint", "adapted", "imagenet"})
-    return True
