@@ -16,6 +16,7 @@ from histoscribe.report.overview import (
 )
 from histoscribe.report.results import Results
 from histoscribe.report.wording import (
+    NARROW,
     counted,
     is_or_are,
     listed,
@@ -143,7 +144,7 @@ def _domain(results: Results) -> Iterator[Caution]:
             yield Caution(
                 WARNING,
                 f"{sample} is unlike the training sections",
-                f"{percent(share)} of its units look stranger than 99{chr(0x202F)}% of the "
+                f"{percent(share)} of its units look stranger than 99{NARROW}% of the "
                 f"training units, its median unit stranger than {percent(median)}. Are tissue, "
                 "stain and resolution those of the training sections?",
                 "sections",
@@ -161,37 +162,49 @@ def _one_fold(results: Results) -> dict:
 
 
 def _baselines(facts: RunFacts, results: Results) -> Iterator[Caution]:
-    if results.comparisons is None or facts.first is None:
+    if results.summary is None or facts.first is None:
         return
-    simple = {e.name for e in facts.experiments if e.is_baseline} - {BASELINE}
-    table = results.comparisons
-    rows = table[(table["against"] == facts.first) & table["experiment"].isin(simple)]
-    for experiment, of_one in rows.groupby("experiment", sort=False):
-        better = of_one.loc[of_one["pcc_difference"] >= 0, "sample"].unique()
-        unsure = of_one.loc[
-            (of_one["pcc_difference"] < 0) & (of_one["high"] >= 0), "sample"
-        ].unique()
-        if len(better):
-            depth = experiment == SEES_THE_MEASUREMENT
+    reached = results.summary.set_index(["experiment", "fold", "sample"])["pcc_mean"]
+    for baseline in [e.name for e in facts.experiments if e.is_baseline and e.name != BASELINE]:
+        better, unsure = [], []
+        for fold, sample in facts.tested:
+            key = (baseline, fold, sample)
+            if key not in reached:
+                continue
+            if reached[key] >= reached[facts.first, fold, sample]:
+                better.append(sample)
+            elif _reaches_zero(results.comparisons, facts.first, *key):
+                unsure.append(sample)
+        if better:
+            why = "the model adds nothing there."
+            if baseline == SEES_THE_MEASUREMENT:
+                why = "what is predicted may be the depth of units alone."
             yield Caution(
                 WARNING,
-                f"{experiment} does as well as {facts.first}",
-                f"On {listed(better, 4)} this baseline is no worse"
-                + (
-                    ": what is predicted may be the depth of units alone."
-                    if depth
-                    else ": the model adds nothing there."
-                ),
+                f"{baseline} does as well as {facts.first}",
+                f"On {listed(dict.fromkeys(better), 4)} this baseline is no worse: {why}",
                 "accuracy",
             )
-        elif len(unsure):
+        elif unsure:
             yield Caution(
                 NOTE,
-                f"The lead over {experiment} may be chance",
-                f"On {listed(unsure, 4)} the 95{chr(0x202F)}% interval of the difference "
-                "reaches 0.",
+                f"The lead over {baseline} may be chance",
+                f"On {listed(dict.fromkeys(unsure), 4)} the 95{NARROW}% interval of the "
+                "difference reaches 0.",
                 "accuracy",
             )
+
+
+def _reaches_zero(
+    comparisons: pd.DataFrame | None, first: str, baseline: str, fold: str, sample: str
+) -> bool:
+    """Whether the interval of a baseline's difference to the first experiment holds 0."""
+    if comparisons is None:
+        return False
+    rows = comparisons.query(
+        "experiment == @baseline and against == @first and fold == @fold and sample == @sample"
+    )
+    return bool((rows["high"] >= 0).any())
 
 
 def _grades(facts: RunFacts, results: Results) -> Iterator[Caution]:

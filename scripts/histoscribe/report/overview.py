@@ -129,10 +129,11 @@ def _trust_words(grades: dict[str, int], judged: str) -> str:
     good = grades["A"] + grades["B"]
     by = "" if judged == "tested" else ", by training tissue that was held out"
     earn, were = ("earns" if good == 1 else "earn"), ("was" if grades["D"] == 1 else "were")
-    return (
-        f"{whole(good)} of {counted(n, 'gene')} {earn} grade A or B and can be read as maps; "
-        f"{whole(grades['D'])} {were} not shown to be better than a constant (D){by}."
-    )
+    lost = f"{whole(grades['D'])} {were} not shown to be better than a constant (D)"
+    if not grades["D"]:
+        lost = "all were shown to be better than a constant"
+    of_all = f"{whole(good)} of {counted(n, 'gene')}"
+    return f"{of_all} {earn} grade A or B and can be read as maps; {lost}{by}."
 
 
 def tiles(facts: RunFacts, results: Results) -> list[Tile]:
