@@ -28,11 +28,19 @@ from histoscribe.density import (
     umi_density,
 )
 from histoscribe.registration import NO_PEAK, Peak, best_shift
+from histoscribe.verdicts import (
+    ALIGNED,
+    NO_STAIN,
+    NOT_CHECKED,
+    REMEDY,
+    SCALED,
+    SHIFTED,
+    TURNED,
+    UNRELATED,
+)
 
 LOG = logging.getLogger(__name__)
 
-ALIGNED, SHIFTED, SCALED = "aligned", "shifted", "scaled"
-UNRELATED, NOT_CHECKED, NO_STAIN = "unrelated", "not checked", "no nuclear stain"
 # What has to be done to the measured positions: swap the axes, then mirror in x, in y.
 ORIENTATIONS = {
     "mirrored in x": (False, True, False),
@@ -44,13 +52,6 @@ ORIENTATIONS = {
     "swapped and rotated by 180": (True, True, True),
 }
 IDENTITY = (False, False, False)
-REMEDY = {
-    SHIFTED: "Was the image cropped or padded after the platform's software had seen it?",
-    SCALED: "Was the image resized after the platform's software had seen it?",
-    UNRELATED: "Is this the image of another section?",
-    NO_STAIN: "Is this the CytAssist image? The microscope's full-resolution H&E is needed.",
-}
-TURNED = "Was the image turned or mirrored after the platform's software had seen it?"
 
 WHOLE_PX = 1500  # the longest edge of the maps of a whole section
 MAX_REGIONS_PER_EDGE = 12

@@ -1,4 +1,4 @@
-"""What a finished run says: where its results are, and how well its models did."""
+"""What a finished run says: its report, where its results are, and how well its models did."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ NO_TERMS = "terms        none were looked for: enrichment.sets and enrichment.ob
 
 
 def farewell(results: Path) -> str:
-    """Name the summary, the predictions and the figures of a run, with the main scores."""
+    """Name the report, the tables, the predictions and the figures of a run, with its scores."""
     summary = pd.read_csv(results / "summary.tsv", sep="\t")
     columns = ["experiment", "sample", "pcc_mean", "ceiling_mean", "fraction_of_ceiling_median"]
     doubtful = summary.loc[summary["alignment"].str.contains("[A-Z]{3}"), "alignment"].unique()
@@ -20,6 +20,7 @@ def farewell(results: Path) -> str:
         summary[columns].to_string(index=False),
         *(f"WARNING: image and molecules: {text}" for text in doubtful),
         "",
+        f"report       {results / 'report.html'} (open it in a browser; the rest is in it)",
         f"summary      {results / 'summary.tsv'}",
         *(f"predicted    {path}" for path in predictions if "/full/" in str(path)),
         *(f"figure       {path}" for path in figures),

@@ -1,6 +1,8 @@
 """The real workflow on small simulated sections: accuracy, reruns, interruption, prediction."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -167,6 +169,29 @@ def test_figures_and_their_numbers_are_there(workplace):
         assert drawn[experiment] == pytest.approx(summary.loc[experiment, "pcc_mean"], abs=1e-3)
     for path in ("ablation.pdf", "ablation.svg", "gene_maps/full/holdout/section-3.png"):
         assert (figures / path).stat().st_size > 5000
+
+
+def test_the_report_tells_what_the_tables_say(workplace):
+    page = (workplace.results / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 25_000_000
+    summary = pd.read_csv(workplace.results / "summary.tsv", sep="\t").set_index("experiment")
+    assert f"{summary.loc['full', 'pcc_mean']:.3f}" in page
+    for name in (*EXPERIMENTS, *BASELINES):
+        assert name in page
+    (view,) = json.loads(re.search(r'id="gene-data">(.*?)</script>', page)[1])
+    scores = pd.read_csv(workplace.results / "full/holdout/evaluated/section-3.tsv", sep="\t")
+    assert set(view["values"][0]) == set(scores["gene"])
+    links = set(re.findall(r'href="([^#":]+)"', page))
+    assert "full/holdout/predicted/section-3.h5ad" in links
+    missing = [link for link in links if not (workplace.results / link).exists()]
+    assert missing == []
+
+
+def test_snakemakes_own_report_has_captions(workplace):
+    workplace.run("--configfile", workplace.config, "--report", "jobs.html")
+    page = (workplace.folder / "jobs.html").read_text(encoding="utf-8")
+    for words in ("with its warnings", "mean over genes, with its 95", "outlines on the H&amp;E"):
+        assert words in page, words
 
 
 def test_a_second_run_does_nothing(workplace):

@@ -52,8 +52,18 @@ rule summarise_evaluation:
         sections=[f"<results>/{e}/{f}/evaluated/{s}.section.tsv" for e, f, s in evaluations()],
         alignments=alignments(sections_of_folds(*FOLDS.values())),
     output:
-        summary=ensure("<results>/summary.tsv", non_empty=True),
-        comparisons="<results>/comparisons.tsv",
+        summary=report(
+            ensure("<results>/summary.tsv", non_empty=True),
+            category="2. Accuracy",
+            caption="../report/summary.rst",
+            labels={"what": "scores of every experiment"},
+        ),
+        comparisons=report(
+            "<results>/comparisons.tsv",
+            category="2. Accuracy",
+            caption="../report/comparisons.rst",
+            labels={"what": "differences between experiments"},
+        ),
     log:
         "<logs>/summarise_evaluation.log",
     benchmark:

@@ -13,7 +13,13 @@ rule plot_ablation:
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:
-        multiext("<results>/figures/ablation", ".pdf", ".svg", ".png", ".tsv"),
+        multiext("<results>/figures/ablation", ".pdf", ".svg", ".tsv"),
+        report(
+            "<results>/figures/ablation.png",
+            category="2. Accuracy",
+            caption="../report/ablation.rst",
+            labels={"what": "all experiments, gene by gene"},
+        ),
     log:
         "<logs>/plot_ablation.log",
     benchmark:
@@ -76,7 +82,14 @@ rule plot_nuclei:
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:
-        multiext("<results>/figures/nuclei/{sample}", ".pdf", ".png", ".tsv"),
+        multiext("<results>/figures/nuclei/{sample}", ".pdf", ".tsv"),
+        report(
+            "<results>/figures/nuclei/{sample}.png",
+            category="4. Sections",
+            subcategory="Nuclei",
+            caption="../report/nuclei.rst",
+            labels={"section": "{sample}"},
+        ),
     log:
         "<logs>/plot_nuclei/{sample}.log",
     benchmark:
@@ -102,7 +115,14 @@ rule plot_quality:
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:
-        multiext("<results>/figures/quality/{sample}", ".pdf", ".svg", ".png", ".tsv"),
+        multiext("<results>/figures/quality/{sample}", ".pdf", ".svg", ".tsv"),
+        report(
+            "<results>/figures/quality/{sample}.png",
+            category="4. Sections",
+            subcategory="Quality cuts",
+            caption="../report/quality.rst",
+            labels={"section": "{sample}"},
+        ),
     log:
         "<logs>/plot_quality/{sample}.log",
     benchmark:

@@ -27,7 +27,12 @@ rule check_alignment:
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
         settings=lookup(dpath="alignment", within=config),
         code=code_digest(
-            "alignment.py", "density.py", "registration.py", "features/stain.py", "image"
+            "alignment.py",
+            "verdicts.py",
+            "density.py",
+            "registration.py",
+            "features/stain.py",
+            "image",
         ),
     script:
         "../../scripts/check_alignment.py"
