@@ -343,8 +343,7 @@ def compared():
 
 def overlays():
     """What overlays are drawn of, by the first experiment: tested sections, and predicted ones."""
-    tested = [key for key in evaluations() if key[0] == FIRST]
-    return tested + [(FIRST, next(iter(FOLDS)), sample) for sample in RUN.samples("predict")]
+    return shown_predictions()
 
 
 def map_figures():
@@ -369,4 +368,11 @@ def figure_files():
         figure=["accuracy", "ablation"] if FIRST else ["ablation"],
         ending=["pdf", "svg", "png", "tsv"],
     )
-    return section_figures() + (scored if IS_SCORED else []) + map_figures()
+    return (
+        section_figures()
+        + (scored if IS_SCORED else [])
+        + map_figures()
+        + type_figures()
+        + program_figures()
+        + spot_figures()
+    )

@@ -4,8 +4,23 @@ A source is `measured` or `{experiment}/{fold}`. Measured are the tested section
 and the sections of split predict, by the first of the run's own experiments.
 """
 
+from snakemake import __version__ as SNAKEMAKE_VERSION
+
+from histoscribe.report.links import run_links
+from histoscribe.report.run_facts import run_facts
+
 MEASURED = "measured"
-FIRST = next((name for name in RUN.experiments if name not in BASELINES), None)
+PROGRAM_SETTINGS = ("organs", "min_genes", "ignore_case", "control_from")  # that scores hang on
+EXPORTS = {  # formats, and their endings
+    "spatialdata": "spatialdata.zarr",
+    "qupath": "qupath.geojson",
+    "xenium_explorer": "xenium",
+}
+EXPORT_TOOLS = {
+    "spatialdata": "spatialdata, squidpy and napari",
+    "qupath": "QuPath",
+    "xenium_explorer": "Xenium Explorer",
+}
 
 
 wildcard_constraints:
@@ -79,7 +94,6 @@ def labels_input(wildcards):
 
 def annotation_files():
     """Cell types of every source, and how the predicted ones agree with the measured ones."""
-    kinds = ("units.h5ad", "clusters.tsv", "markers.tsv")
     if not annotated():
         return []
     return [f"<results>/annotated/{source}/{sample}.h5ad" for source, sample in annotated()] + [
@@ -95,3 +109,184 @@ def type_figures():
     names = [f"types/{source}/{sample}" for source, sample in annotated()]
     names += [f"agreement/{experiment}/{fold}/{sample}" for experiment, fold, sample in pairs()]
     return expand("<results>/figures/{name}.{ending}", name=names, ending=["pdf", "png", "tsv"])
+
+
+def measured_programs(wildcards):
+    """What a figure of predicted programs compares with, where the section is measured."""
+    if (MEASURED, wildcards.sample) not in sources():
+        return {}
+    return {
+        "measured_scores": "<results>/programs/measured/{sample}.scores.parquet",
+        "agreement": "<results>/programs/{source}/{sample}.agreement.tsv",
+    }
+
+
+def program_files():
+    """Scores of gene programs, and their agreement, unless no sets are given."""
+    if not config["programs"]["sets"]:
+        return []
+    return [
+        f"<results>/programs/{source}/{sample}.scores.parquet" for source, sample in sources()
+    ] + [f"<results>/programs/{e}/{f}/{sample}.agreement.tsv" for e, f, sample in pairs()]
+
+
+def term_files():
+    """Enriched terms of clusters, where the config gives sets or an ontology."""
+    enrichment = config["enrichment"]
+    if not enrichment["sets"] and enrichment["obo"] is None:
+        return []
+    return [f"<results>/enriched/{source}/{sample}.tsv" for source, sample in annotated()]
+
+
+def program_figures():
+    """Maps of programs and dots of terms."""
+    maps = [
+        f"<results>/figures/programs/{source}/{sample}.{ending}"
+        for source, sample in (sources() if program_files() else [])
+        for ending in ("pdf", "png", "tsv")
+        if source != MEASURED
+    ]
+    terms = [
+        f"<results>/figures/terms/{source}/{sample}.{ending}"
+        for source, sample in (annotated() if term_files() else [])
+        for ending in ("pdf", "svg", "png", "tsv")
+    ]
+    return maps + terms
+
+
+def spot_comparisons():
+    """(experiment, fold, sample) wherever predicted units meet measured spots; no baselines."""
+    return [
+        (experiment, fold, sample)
+        for experiment in RUN.experiments
+        for fold in FOLDS
+        for sample in RUN.samples("predict")
+        if experiment not in BASELINES and RUN.sections[sample].has_spots
+    ]
+
+
+def spot_tables():
+    return [
+        f"<results>/spots/{experiment}/{fold}/{sample}.{table}.tsv"
+        for experiment, fold, sample in spot_comparisons()
+        for table in ("genes", "spots", "section")
+    ]
+
+
+def spot_figures():
+    """Of the first own experiment in the first fold."""
+    first = [comparison[:2] for comparison in spot_comparisons()][:1]
+    return [
+        f"<results>/figures/spots/{experiment}/{fold}/{sample}.{ending}"
+        for experiment, fold, sample in spot_comparisons()
+        for ending in ("pdf", "png", "tsv")
+        if (experiment, fold) in first
+    ]
+
+
+def spots_origin(wildcards):
+    """What a comparison with spots is of; a model that knows the donor has an easier task."""
+    known = {RUN.sections[sample].donor for sample in fold_of(wildcards).learning}
+    is_known = section_of(wildcards).donor in known
+    return {
+        "experiment": wildcards.experiment,
+        "fold": wildcards.fold,
+        "sample": wildcards.sample,
+        "donor_trained_on": "unknown" if config["bundle"] else "yes" if is_known else "no",
+    }
+
+
+def shown_samples():
+    """Sections that are tested, or predicted only."""
+    return list(dict.fromkeys(sample for _, _, sample in shown_predictions()))
+
+
+def shown_folds(sample):
+    """Folds whose predictions of a section are shown: all that test a part of it, or the first.
+
+    What is to be predicted only is predicted alike in every fold but by other models.
+    """
+    tested = [name for name, fold in FOLDS.items() if sample in fold.tested]
+    cutting = [name for name in tested if blocks_in(name, sample) is not None]
+    return cutting or (tested or list(FOLDS))[:1]
+
+
+def shown_blocks(wildcards):
+    """How each of these folds cuts the section, as plain values; None for a whole one."""
+    return [blocks_in(fold, wildcards.sample) for fold in shown_folds(wildcards.sample)]
+
+
+def shown_files(wildcards):
+    """Predictions, scores and cell types of a section, and the cell types of the whole run."""
+    sample, folds = wildcards.sample, shown_folds(wildcards.sample)
+    scored = [fold for fold in folds if sample in FOLDS[fold].tested]
+    own = [source for source, name in annotated() if name == sample]
+    file = "<results>/annotated/{}/{}.h5ad".format
+    return {
+        "predicted": [f"<results>/{FIRST}/{fold}/predicted/{sample}.h5ad" for fold in folds],
+        "scores": [f"<results>/{FIRST}/{fold}/evaluated/{sample}.tsv" for fold in scored],
+        "measured_annotation": [file(s, sample) for s in own if s == MEASURED],
+        "predicted_annotation": [file(s, sample) for s in own if s != MEASURED],
+        "annotated": [file(*each) for each in annotated()],
+    }
+
+
+def viewed_files(wildcards):
+    """What a viewer shows beside image and units."""
+    files = shown_files(wildcards)
+    if files["scores"]:
+        files["alignment"] = f"<results>/sections/{wildcards.sample}/alignment.tsv"
+    return files | nuclei_input(wildcards)
+
+
+def viewer_parts():
+    """The files that lie beside a viewer's page: its own and the libraries it uses."""
+    return sorted(map(str, Path("resources/viewer").glob("*/*.*")))
+
+
+def viewers():
+    return expand("<results>/viewer/{sample}", sample=shown_samples())
+
+
+def exports():
+    """The chosen formats of every section that is shown."""
+    endings = [EXPORTS[name] for name in config["export"]["formats"]]
+    return expand("<results>/exported/{sample}.{ending}", sample=shown_samples(), ending=endings)
+
+
+def exported_files():
+    """What was exported, by path in the results folder, with the tool that opens it."""
+    return {
+        f"exported/{sample}.{EXPORTS[name]}": EXPORT_TOOLS[name]
+        for sample in shown_samples()
+        for name in config["export"]["formats"]
+    }
+
+
+def reported_scores():
+    """(experiment, fold, sample) of the first experiment and the baselines."""
+    return [key for key in evaluations() if key[0] in (FIRST, *BASELINES)]
+
+
+def reported_predictions():
+    """(experiment, fold, sample) that the first experiment predicts."""
+    return [
+        (FIRST, fold, sample)
+        for fold in (FOLDS if FIRST else ())
+        for sample in (*FOLDS[fold].tested, *RUN.samples("predict"))
+    ]
+
+
+def counted_sections():
+    """Sections that have units in any case: measured or predicted."""
+    return [name for name, s in RUN.sections.items() if s.is_measured or s.split != "none"]
+
+
+def viewer_links():
+    """Pages of the viewer by sample, as the report in the results folder links to them."""
+    return {sample: f"viewer/{sample}/index.html" for sample in shown_samples()}
+
+
+def report_templates():
+    """What the report is rendered from, the captions and references included."""
+    return sorted(map(str, Path("resources/report").glob("*")))

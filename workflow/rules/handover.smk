@@ -10,7 +10,7 @@ rule export_spatialdata:
     """Image pyramid, shapes and tables in one coordinate system, in um."""
     input:
         unpack(nuclei_input),
-        unpack(handover_files),
+        unpack(shown_files),
         units="<results>/sections/{sample}/units.h5ad",
         image="<results>/sections/{sample}/image.ome.tif",
         palette="resources/type_colours.tsv",
@@ -27,7 +27,7 @@ rule export_spatialdata:
         mem_mb=8000,
         runtime=60,
     params:
-        blocks=lambda wildcards: handover_blocks(wildcards.sample),
+        blocks=shown_blocks,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         code=code_digest("handover", "type_colours.py", "expression.py", "image", "splits.py"),
     script:
@@ -38,7 +38,7 @@ rule export_qupath:
     """Units as objects for QuPath, in pixels of the slide as it was given."""
     input:
         unpack(nuclei_input),
-        unpack(handover_files),
+        unpack(shown_files),
         units="<results>/sections/{sample}/units.h5ad",
         slide=image_file,
         palette="resources/type_colours.tsv",
@@ -55,7 +55,7 @@ rule export_qupath:
         mem_mb=8000,
         runtime=30,
     params:
-        blocks=lambda wildcards: handover_blocks(wildcards.sample),
+        blocks=shown_blocks,
         slide=lambda wildcards: str(section_of(wildcards).image),
         n_genes=lookup(dpath="export/qupath_genes", within=config),
         code=code_digest(
@@ -69,7 +69,7 @@ rule export_xenium_explorer:
     """The H&E, outlines, predicted expression and types for Xenium Explorer."""
     input:
         unpack(nuclei_input),
-        unpack(handover_files),
+        unpack(shown_files),
         units="<results>/sections/{sample}/units.h5ad",
         image="<results>/sections/{sample}/image.ome.tif",
         palette="resources/type_colours.tsv",
@@ -86,7 +86,7 @@ rule export_xenium_explorer:
         mem_mb=8000,
         runtime=60,
     params:
-        blocks=lambda wildcards: handover_blocks(wildcards.sample),
+        blocks=shown_blocks,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         code=code_digest("handover", "expression.py", "image", "splits.py"),
     script:

@@ -51,9 +51,9 @@ rule write_report:
         links=run_links(
             IS_SCORED,
             reported_predictions(),
-            [(name, fold) for name in first_experiment() for fold in FOLDS if IS_TRAINED],
+            [(FIRST, fold) for fold in FOLDS if IS_TRAINED and FIRST],
             counted_sections(),
-            {},
+            exported_files(),
         ),
         software={"snakemake": SNAKEMAKE_VERSION},
         benchmarks=f"results/{config['run']}/benchmarks",

@@ -29,10 +29,8 @@ rule write_viewer:
         runtime=30,
     params:
         run=lookup(dpath="run", within=config),
-        experiment=lambda wildcards: first_experiment(),
-        blocks=lambda wildcards: [
-            blocks_in(fold, wildcards.sample) for fold in viewed_folds(wildcards.sample)
-        ],
+        experiment=FIRST,
+        blocks=shown_blocks,
         annotated=annotated(),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         n_genes=lookup(dpath="viewer/n_genes", within=config),

@@ -62,5 +62,5 @@ def section_files(inputs: dict, blocks: list[dict | None]) -> SectionFiles:
         nuclei=next(iter(paths("nuclei")), None),
         scores=paths("scores"),
         annotations={source: paths(f"{source}_annotation") for source in ("measured", "predicted")},
-        all_annotations=paths("annotations"),
+        all_annotations=paths("annotated"),
     )
