@@ -10,7 +10,10 @@ WAIT_MS = 60_000
 
 def main(page: str, output: Path, width_px: int, height_px: int, scale: float) -> None:
     with open_page(page, (width_px, height_px), scale) as opened:
-        opened.wait_for_timeout(1500)  # tiles fade in
+        if opened.locator("#map").count():  # a viewer
+            painted = "document.documentElement.dataset.painted"
+            opened.wait_for_function(painted, timeout=WAIT_MS)
+        opened.wait_for_timeout(2000)  # tiles fade in
         output.parent.mkdir(parents=True, exist_ok=True)
         opened.screenshot(path=str(output))
 

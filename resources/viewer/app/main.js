@@ -1,6 +1,7 @@
 "use strict";
 // What is chosen, what follows from it, and the address that brings it back:
-// index.html#gene=UMOD&show=predicted or index.html#colour=type_predicted
+// index.html#gene=UMOD&show=predicted or index.html#colour=type_predicted; with
+// &x=900&y=600&width=200 also the place: its middle and its width in um.
 
 (() => {
   const { panels, colours } = HistoScribe;

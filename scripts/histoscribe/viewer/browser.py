@@ -35,7 +35,7 @@ def find_chromium() -> str | None:
 def open_page(
     page: str, size_px: tuple[int, int] = (1280, 800), scale: float = 1.0
 ) -> Iterator["Page"]:
-    """A page from disk, `page` a path with an optional #..., once its viewer has drawn.
+    """A page from disk, `page` a path with an optional #...; it may still be drawing.
 
     `scale` is the pixels of the screen per CSS pixel. Raises UserError where there is no browser.
     """
