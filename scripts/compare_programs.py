@@ -30,16 +30,12 @@ def main(
     tables = {
         side: pd.read_csv(path, sep="\t", keep_default_na=False) for side, path in sets.items()
     }
-    programs = {side: genes_of_scored(table) for side, table in tables.items()}
+    measurable, predictable = (genes_of_scored(tables[s]) for s in ("measured", "predicted"))
     names = scored["predicted"].index
     adata = read_h5ad(units)[names].copy()
     with open_h5ad(predicted) as prediction:
         of_panel = adata[:, adata.var_names.isin(prediction.var_names)].copy()
-    shared = {
-        name: programs["measured"][name]
-        for name in programs["predicted"]
-        if name in programs["measured"]
-    }
+    shared = {name: genes for name, genes in measurable.items() if name in predictable}
     on_panel, _ = score_sets(log_normalised(of_panel, target_sum), predictable, seed, control_from)
     table = compare_scores(
         scored["measured"].loc[names].drop(columns=PLACES),

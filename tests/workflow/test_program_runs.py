@@ -1,10 +1,14 @@
 """Gene programs and terms through the real workflow, on two small sections of bins."""
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from section_files import tissue_image, write_tiff, write_visium_hd
+
+from histoscribe.expression import targets
+from histoscribe.provenance import RECORD_KEY, record
 
 pytestmark = pytest.mark.slow
 COLUMNS = ["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"]
@@ -21,7 +25,6 @@ SETS = [
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
     workplace = new_workplace("programs")
-    workplace.keep_baselines("training-mean")
     rows = []
     for seed, (sample, split) in enumerate((("a", "train"), ("b", "test"))):
         folder = workplace.folder / sample
@@ -41,9 +44,6 @@ def workplace(new_workplace):
         "samples": "samples.tsv",
         "experiments": "experiments.yaml",
         "genes": {"panel": "panel.txt"},
-        "model": {"kind": "ridge", "ridge": {"block_um": 60, "alphas": [100]}},
-        "training": {"block_um": 60},
-        "evaluation": {"block_um": 60, "smoothing_um": []},
         "programs": {"sets": ["sets.tsv"], "smoothing_um": 16},
         "enrichment": {"sets": ["terms.gmt"], "min_size": 1},
     }
@@ -52,10 +52,32 @@ def workplace(new_workplace):
     return workplace
 
 
-def test_scores_agreement_and_maps(workplace):
+PROGRAM_RULES = ("score_programs", "compare_programs", "plot_programs")
+
+
+@pytest.fixture(scope="module")
+def predicted(workplace):
+    """A prediction of five genes: the measured levels and noise. No model is trained for it."""
+    made = [f"results/x/sections/b/{name}" for name in ("units.h5ad", "image.ome.tif")]
+    workplace.run(*made, "--configfile", workplace.config)
+    units = ad.read_h5ad(workplace.folder / made[0])
+    genes = [f"GENE{i}" for i in range(3, 8)]
+    levels = targets(units, genes, "median")
+    levels += np.random.default_rng(0).normal(0, 0.3, levels.shape).astype(np.float32)
+    prediction = ad.AnnData(levels, obs=units.obs, var=pd.DataFrame(index=genes))
+    prediction.layers["probability"] = levels
+    prediction.obsm["spatial"] = units.obsm["spatial"]
+    prediction.uns[RECORD_KEY] = record(unit_size_um=8.0, target_sum=10.0)
+    path = workplace.results / "full/holdout/predicted/b.h5ad"
+    path.parent.mkdir(parents=True)
+    prediction.write_h5ad(path)
+
+
+def test_scores_agreement_and_maps(workplace, predicted):
     pairs = [f"results/x/programs/full/holdout/b.{e}" for e in ("scores.parquet", "agreement.tsv")]
     figures = [f"results/x/figures/programs/full/holdout/b.{e}" for e in ("png", "pdf", "tsv")]
-    workplace.run(*pairs, *figures, "--configfile", workplace.config)
+    rules = ["--allowed-rules", *PROGRAM_RULES, "--"]
+    workplace.run("--configfile", workplace.config, *rules, *pairs, *figures)
     folder = workplace.results / "programs"
     measured = pd.read_parquet(folder / "measured/b.scores.parquet")
     predicted = pd.read_parquet(folder / "full/holdout/b.scores.parquet")
@@ -74,6 +96,7 @@ def test_scores_agreement_and_maps(workplace):
     row = agreement.set_index("set").loc["first"]
     pcc = np.corrcoef(measured["first"], predicted["first"])[0, 1]
     assert row["pcc"] == pytest.approx(pcc, abs=1e-4)
+    assert 0.5 < row["pcc"] < 1
     assert row[["n_measured", "n_predicted"]].tolist() == [4, 3]
     drawn = pd.read_csv(workplace.folder / figures[2], sep="\t")
     assert drawn["unit"].tolist() == predicted.index.tolist()
@@ -117,11 +140,13 @@ def test_terms_of_clusters(workplace):
     ],
     ids=["species", "empty", "header", "organ"],
 )
-def test_gene_sets_that_do_not_fit_stop_the_run_with_one_message(workplace, name, text, words):
-    workplace.run("results/x/sections/b/units.h5ad", "--configfile", workplace.config)
+def test_gene_sets_that_do_not_fit_stop_the_run_with_one_message(
+    workplace, predicted, name, text, words
+):
     (workplace.folder / name).write_text(text)
     config = workplace.write_config("bad", **{**workplace.settings, "programs": {"sets": [name]}})
     target = "results/x/programs/measured/b.scores.parquet"
-    said = workplace.fail(target, "--force", "--configfile", config)
+    rules = ["--allowed-rules", "score_programs", "--"]
+    said = workplace.fail("--force", "--configfile", config, *rules, target)
     assert words in said and name in said
     assert "Traceback" not in said
