@@ -101,6 +101,8 @@ def _of(part: float, total: float) -> str:
 
 def cut_words(rule: str) -> str:
     """A cut such as "umi > 20" as a reader would say it."""
+    if rule == "umi > 0":
+        return "at least one molecule"
     start, _, bound = rule.rpartition(" ")
     return CUTS[start].format(bound=bound) if start in CUTS else rule
 
