@@ -16,7 +16,6 @@ from histoscribe.figures.gene_maps import (
 )
 from histoscribe.figures.maps import mapped_units
 from histoscribe.figures.style import save_figure, use_style
-from histoscribe.figures.windows import window_of
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.side_by_side import open_side_by_side
@@ -43,7 +42,7 @@ def main(
         genes = distinct_best_genes(best, section.predicted(list(best.index)), n_genes)
         measured, shown = section.measured(genes), section.predicted(genes)
     mapped = mapped_units(section.units, gpd.read_parquet(nuclei) if nuclei else None)
-    whole = window_of(mapped.xy_um, mapped.size_um)
+    whole = mapped.window()
     insets = gene_insets(mapped, measured, whole)
 
     def pictured(window):

@@ -16,7 +16,6 @@ from histoscribe.figures.overlay import (
     overlay_windows,
 )
 from histoscribe.figures.style import save_figure, use_style
-from histoscribe.figures.windows import window_of
 from histoscribe.gene_names import unknown_gene
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
@@ -40,7 +39,7 @@ def main(
         drawn = overlaid(section, gene, sample)
     mapped = mapped_units(section.units, gpd.read_parquet(nuclei) if nuclei else None)
     shown = drawn.values.get("measured", drawn.values.get("predicted"))
-    windows = overlay_windows(mapped, shown, window_of(mapped.xy_um, mapped.size_um))
+    windows = overlay_windows(mapped, shown, mapped.window())
     pictures = [Pictured(w, read_window(image, um_per_px, w.bounds, PANEL_PX)) for w in windows]
     figure = draw_overlay(drawn, mapped, pictures)
     table = overlay_table(drawn, mapped, windows)

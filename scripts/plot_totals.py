@@ -8,7 +8,6 @@ from histoscribe.figures.gene_maps import Pictured
 from histoscribe.figures.maps import mapped_units
 from histoscribe.figures.style import save_figure, use_style
 from histoscribe.figures.totals import PANEL_PX, agreement_table, draw_totals
-from histoscribe.figures.windows import window_of
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.side_by_side import common_depth, open_side_by_side, unit_sums
@@ -33,7 +32,7 @@ def main(
         sums = unit_sums(section, depth)
         n_genes = len(section.shared_genes)
     mapped = mapped_units(section.units, gpd.read_parquet(nuclei) if nuclei else None)
-    window = window_of(mapped.xy_um, mapped.size_um)
+    window = mapped.window()
     whole = Pictured(window, read_window(image, um_per_px, window.bounds, PANEL_PX))
     agreement = agreement_table(sums, depth)
     figure = draw_totals(whole, mapped, sums, agreement, sample, n_genes, depth)

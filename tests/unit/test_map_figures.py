@@ -24,7 +24,6 @@ from histoscribe.figures.panels import fitted, width_of
 from histoscribe.figures.quality import draw_quality, quality_table
 from histoscribe.figures.style import use_style
 from histoscribe.figures.totals import agreement_table, draw_totals, shown_range
-from histoscribe.figures.windows import window_of
 
 LONG = "a-very-long-name-of-a-section-or-gene-that-somebody-gave-it-" + "W" * 4
 PAGE_MM = 186  # 183 and the rim that saving leaves
@@ -62,7 +61,7 @@ def drawn_gene_maps(units, genes, values=None):
     measured = pd.DataFrame(rng.poisson(1.0, shape) if values is None else values, columns=genes)
     predicted = measured * 0.5 + (rng.random(shape) if values is None else 0)
     scores = pd.DataFrame({"pcc": 0.5, "ceiling": 0.7}, index=genes)
-    whole = window_of(units.xy_um, units.size_um)
+    whole = units.window()
     insets = gene_insets(units, measured, whole)
     figure = draw_gene_maps(
         picture(whole), {g: picture(w) for g, w in insets.items()}, units, measured, predicted,
@@ -122,7 +121,7 @@ def test_totals(constant, size_um):
     units = section("bin", *size_um)
     sums = sums_of(len(units.xy_um), constant)
     agreement = agreement_table(sums, 48.0)
-    whole = picture(window_of(units.xy_um, units.size_um))
+    whole = picture(units.window())
     looks_right(draw_totals(whole, units, sums, agreement, LONG, 12_345, 48.0))
     by_name = agreement.set_index("quantity")
     if constant:
@@ -150,7 +149,7 @@ def test_overlays(kind, sides):
     rng = np.random.default_rng(0)
     values = {side: rng.gamma(1, 1, len(units.xy_um)) for side in sides}
     drawn = Overlaid(LONG, LONG, values, ["Measured only: the model does not predict this gene."])
-    windows = overlay_windows(units, values[sides[0]], window_of(units.xy_um, units.size_um))
+    windows = overlay_windows(units, values[sides[0]], units.window())
     figure = draw_overlay(drawn, units, [picture(window) for window in windows])
     looks_right(figure)
     words = " ".join(text.get_text() for text in figure.texts)
@@ -164,7 +163,7 @@ def test_overlays(kind, sides):
 def test_an_overlay_of_an_empty_gene():
     units = section()
     values = {"predicted": np.zeros(len(units.xy_um)), "measured": np.zeros(len(units.xy_um))}
-    windows = overlay_windows(units, values["measured"], window_of(units.xy_um, units.size_um))
+    windows = overlay_windows(units, values["measured"], units.window())
     drawn = Overlaid("EMPTY", "s", values, ["No measured value above 0."])
     looks_right(draw_overlay(drawn, units, [picture(window) for window in windows]))
 

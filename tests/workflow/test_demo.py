@@ -167,8 +167,39 @@ def test_figures_and_their_numbers_are_there(workplace):
     drawn = table[table["score"] == "pcc"].set_index("experiment")["mean"]
     for experiment in EXPERIMENTS:
         assert drawn[experiment] == pytest.approx(summary.loc[experiment, "pcc_mean"], abs=1e-3)
-    for path in ("ablation.pdf", "ablation.svg", "gene_maps/full/holdout/section-3.png"):
-        assert (figures / path).stat().st_size > 5000
+    maps = [f"{kind}/full/holdout/section-3" for kind in ("gene_maps", "totals")]
+    for path in ("ablation", "accuracy", *maps, "nuclei/section-1", "quality/section-1"):
+        for ending in ("pdf", "png", "tsv"):
+            assert (figures / f"{path}.{ending}").stat().st_size > (
+                5000 if ending != "tsv" else 100
+            )
+    for path in ("ablation", "accuracy", "quality/section-1"):
+        assert "<svg" in (figures / f"{path}.svg").read_text()
+    accuracy = pd.read_csv(figures / "accuracy.tsv", sep="\t")
+    assert set(accuracy["experiment"]) == {"full", "noise ceiling", *BASELINES}
+    means = accuracy[accuracy["score"] == "rmse"].set_index("experiment")["mean"]
+    for name in ("full", *BASELINES):
+        assert means[name] == pytest.approx(summary.loc[name, "rmse_mean"], abs=1e-3)
+
+
+def test_plotted_totals_are_those_of_the_files(workplace):
+    units = ad.read_h5ad(workplace.results / "sections/section-3/units.h5ad")
+    predicted = ad.read_h5ad(workplace.results / "full/holdout/predicted/section-3.h5ad")
+    drawn = pd.read_csv(
+        workplace.results / "figures/totals/full/holdout/section-3.tsv", sep="\t"
+    ).set_index("unit")
+    assert drawn.index.equals(units.obs_names)
+    genes = predicted.var_names.tolist()
+    measured = np.expm1(targets(units, genes, "median")).sum(axis=1)
+    np.testing.assert_allclose(drawn["measured_total"], measured, rtol=1e-3)
+    np.testing.assert_allclose(drawn["predicted_total"], np.expm1(predicted.X).sum(axis=1), 1e-3)
+    agreement = pd.read_csv(
+        workplace.results / "figures/totals/full/holdout/section-3.agreement.tsv", sep="\t"
+    ).set_index("quantity")
+    known = drawn.dropna()
+    assert agreement.loc["genes", "n_units"] == len(known)
+    expected = known["measured_genes"].corr(known["predicted_genes"])
+    assert agreement.loc["genes", "pcc"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_report_tells_what_the_tables_say(workplace):
@@ -206,6 +237,46 @@ def jobs_of(words):
         for line in rows
         if len(cells := line.split()) == 2 and cells[1].isdigit()
     }
+
+
+@pytest.mark.parametrize("name", ["matplotlibrc", "palette.tsv"])
+def test_a_changed_look_redraws_figures_and_nothing_else(workplace, name):
+    path = workplace.folder / "resources" / name
+    before = path.stat()
+    path.touch()
+    words = workplace.run("-n", "figures", "--configfile", workplace.config)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    jobs = jobs_of(words)
+    assert jobs.pop("figures") == 1
+    assert {"plot_ablation", "plot_accuracy", "plot_nuclei", "plot_quality"} <= set(jobs)
+    assert all(rule.startswith("plot_") for rule in jobs)
+    assert ("plot_gene_maps" in jobs and "plot_totals" in jobs) == (name == "matplotlibrc")
+
+
+def test_genes_of_the_user_are_laid_over_the_section(workplace):
+    predicted = ad.read_h5ad(workplace.results / "full/holdout/predicted/section-3.h5ad")
+    units = ad.read_h5ad(workplace.results / "sections/section-3/units.h5ad")
+    ours = predicted.var_names[0]
+    counted = units.var_names[~units.var_names.isin(predicted.var_names)][0]
+    config = workplace.write_config(
+        "overlaid", base=workplace.config, figures={"overlay_genes": [ours, counted]}
+    )
+    jobs = jobs_of(workplace.run("-n", "--configfile", config))
+    assert jobs == {"plot_overlay": 2, "all": 1}
+    workplace.run("figures", "--configfile", config)
+    folder = workplace.results / "figures/overlay/full/holdout/section-3"
+    drawn = pd.read_csv(folder / f"{ours}.tsv", sep="\t")
+    np.testing.assert_allclose(drawn["predicted"], predicted[:, ours].X.ravel(), atol=1e-3)
+    np.testing.assert_allclose(drawn["measured"], targets(units, [ours], "median")[:, 0], 1e-3)
+    only_measured = pd.read_csv(folder / f"{counted}.tsv", sep="\t")
+    assert "measured" in only_measured and "predicted" not in only_measured
+    # The simulated files are there by now, so a wrong name is found before any job.
+    config = workplace.write_config(
+        "misspelt", base=workplace.config, figures={"overlay_genes": [ours.lower()]}
+    )
+    words = workplace.fail("-n", "--configfile", config)
+    assert f"figures/overlay_genes: found no gene {ours.lower()} among" in words
+    assert f"Close to it: {ours}" in words
 
 
 def test_editing_an_experiment_reruns_only_its_jobs(workplace):

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from histoscribe.figures.windows import Window
+from histoscribe.figures.windows import Window, window_of
 from histoscribe.provenance import recall
 from histoscribe.raster import scan_outlines
 
@@ -44,6 +44,11 @@ class MappedUnits:
     size_um: float
     is_round: bool = False
     outlines: np.ndarray | None = None
+
+    def window(self) -> Window:
+        """The window that holds all units whole."""
+        reach = self.size_um if self.outlines is not None else self.size_um / 2
+        return window_of(self.xy_um, reach)
 
 
 def mapped_units(units: ad.AnnData, nuclei: gpd.GeoDataFrame | None) -> MappedUnits:

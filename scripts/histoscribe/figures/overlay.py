@@ -24,7 +24,7 @@ from histoscribe.figures.style import in_words, upper_cut
 from histoscribe.figures.windows import Window, busiest_window
 
 ZOOMS_UM = (400.0, 100.0)
-ZOOM_UNITS = (30, 8)  # units across at least
+ZOOM_UNITS = (30, 16)  # units across at least
 PANEL_PX = 700
 GAP_MM, LEFT_MM, TOP_MM, BELOW_MM, NOTE_MM = 2.5, 4.0, 10.5, 6.5, 4.0
 ASPECT = (0.5, 1.5)
