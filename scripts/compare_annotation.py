@@ -7,6 +7,7 @@ import pandas as pd
 
 from histoscribe.annotation.agreement import (
     AGREEMENT_COLUMNS,
+    BROAD,
     CLUSTER,
     agreement,
     confusion,
@@ -22,7 +23,7 @@ from histoscribe.provenance import recall
 from histoscribe.storage import read_h5ad, written_whole
 
 MEASURED, LABELS = "measured", "labels"
-LEVELS = ("broad_class", "type", CLUSTER)
+LEVELS = (BROAD, "type", CLUSTER)
 
 
 def main(
@@ -42,7 +43,7 @@ def main(
         own = {name.lower(): merged for name, merged in broad_classes.items()}
         merged = given.map(lambda name: own.get(str(name).lower(), name), na_action="ignore")
         references["type"][LABELS] = references[CLUSTER][LABELS] = given
-        references["broad_class"][LABELS] = merged
+        references[BROAD][LABELS] = merged
     rows, pairs, shares = [], [], []
     for level, named in references.items():
         own_labels = guess.obs[level].astype(object)

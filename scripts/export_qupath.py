@@ -9,9 +9,9 @@ from histoscribe.joblog import job_log
 
 
 def main(files: SectionFiles, slide: Path, n_genes: int, output: Path) -> None:
-    section, outlines, types, palette = files.read()
+    section, outlines, colours = files.read()
     origin_px = bounds_origin_px(slide)
-    write_qupath(section, outlines, output, n_genes, types, palette, origin_px)
+    write_qupath(section, outlines, output, n_genes, colours, origin_px)
 
 
 if __name__ == "__main__" and "snakemake" in globals():

@@ -13,8 +13,8 @@ def main(
     require_packages("spatialdata")
     from histoscribe.handover.store import build_spatialdata, write_store
 
-    section, outlines, types, palette = files.read()
-    data = build_spatialdata(section, outlines, image, image_um_per_px, types, palette)
+    section, outlines, colours = files.read()
+    data = build_spatialdata(section, outlines, image, image_um_per_px, colours)
     write_store(data, output, threads)
 
 

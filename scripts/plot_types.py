@@ -11,7 +11,7 @@ from histoscribe.figures.types import MAX_TYPES, draw_types, marker_dots, type_s
 from histoscribe.figures.windows import window_of
 from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad, written_whole
-from histoscribe.type_colours import read_type_colours, run_types, type_colours
+from histoscribe.type_colours import read_type_colours, run_colours
 
 
 def main(
@@ -35,7 +35,7 @@ def main(
     table = pd.read_csv(clusters, sep="\t")
     named = list(type_shares(units.obs["type"]).index[: MAX_TYPES + 1])
     dots = marker_dots(table, pd.read_csv(markers, sep="\t"), named)
-    colours = type_colours(run_types(all_annotated), read_type_colours(palette))
+    colours = run_colours(all_annotated, read_type_colours(palette))
     doubtful = set(table.loc[table["is_ambiguous"], "type"])
     window = window_of(mapped.xy_um, mapped.size_um)
     page = draw_types(mapped, window, shown, dots, doubtful, colours, title)

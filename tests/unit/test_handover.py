@@ -29,8 +29,8 @@ from histoscribe.storage import folder_written_whole, read_h5ad, write_h5ad
 
 
 def written(files, path, n_genes=3):
-    section, outlines, types, palette = files.read()
-    qupath.write_qupath(section, outlines, path, n_genes, types, palette)
+    section, outlines, colours = files.read()
+    qupath.write_qupath(section, outlines, path, n_genes, colours)
     return section, outlines, strictly_parsed(path)
 
 
@@ -256,11 +256,11 @@ def test_scanned_corner_is_where_qupath_begins():
 
 def test_qupath_counts_from_the_scanned_corner(tmp_path):
     files, _, _ = write_section(tmp_path)
-    section, outlines, types, palette = files.read()
+    section, outlines, colours = files.read()
     rings = []
     for origin in ((0.0, 0.0), (12.0, 34.0)):
         path = tmp_path / "a.geojson"
-        qupath.write_qupath(section, outlines, path, 1, types, palette, origin)
+        qupath.write_qupath(section, outlines, path, 1, colours, origin)
         features = strictly_parsed(path)["features"]
         rings.append(np.array([f["geometry"]["coordinates"][0] for f in features]))
     assert np.allclose(rings[0] - rings[1], (12, 34))

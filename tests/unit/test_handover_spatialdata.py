@@ -33,8 +33,8 @@ needs_spatialdata = pytest.mark.skipif(not HAS_SPATIALDATA, reason="spatialdata 
 def exported(files, image, path):
     from histoscribe.handover.store import build_spatialdata, write_store
 
-    section, outlines, types, palette = files.read()
-    data = build_spatialdata(section, outlines, image, IMAGE_UM_PER_PX, types, palette)
+    section, outlines, colours = files.read()
+    data = build_spatialdata(section, outlines, image, IMAGE_UM_PER_PX, colours)
     write_store(data, path, threads=1)
     return section
 

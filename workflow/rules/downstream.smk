@@ -66,6 +66,19 @@ def blocks_of_source(wildcards):
     return blocks_in(wildcards.source.rpartition("/")[2], wildcards.sample)
 
 
+def all_annotated():
+    """Every file of cell types of the run: colours are dealt out among all of their names."""
+    return [f"<results>/annotated/{source}/{sample}.h5ad" for source, sample in annotated()]
+
+
+def source_words(source):
+    """What a source is called in figures."""
+    if source == MEASURED:
+        return "measured expression"
+    experiment, _, fold = source.rpartition("/")
+    return f"predicted expression ({experiment}, {fold})"
+
+
 def clustering_settings(wildcards):
     """How the units of a source are clustered, as plain values."""
     annotation = config["annotation"]
@@ -227,7 +240,7 @@ def shown_files(wildcards):
         "scores": [f"<results>/{FIRST}/{fold}/evaluated/{sample}.tsv" for fold in scored],
         "measured_annotation": [file(s, sample) for s in own if s == MEASURED],
         "predicted_annotation": [file(s, sample) for s in own if s != MEASURED],
-        "annotated": [file(*each) for each in annotated()],
+        "annotated": all_annotated(),
     }
 
 

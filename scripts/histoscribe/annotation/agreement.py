@@ -19,7 +19,7 @@ from histoscribe.neighbourhood import within
 
 LOG = logging.getLogger(__name__)
 SILHOUETTE_UNITS = 10_000  # a random sample of more: the score takes all pairs
-CLUSTER = "cluster"
+BROAD, CLUSTER = "broad_class", "cluster"
 N_PERMUTATIONS = 200
 AGREEMENT_COLUMNS = [
     "reference", "level", "n_units", "share_compared", "n_reference", "n_predicted", "ari", "nmi",

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.handover.outlines import unit_outlines
-from histoscribe.handover.section import Section, gather_section, read_types
+from histoscribe.handover.section import Section, gather_section
 from histoscribe.storage import read_h5ad
-from histoscribe.type_colours import read_type_colours
+from histoscribe.type_colours import read_type_colours, run_colours
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class SectionFiles:
     annotations: dict[str, list[Path]] = field(default_factory=dict)
     all_annotations: list[Path] = field(default_factory=list)
 
-    def read(self) -> tuple[Section, np.ndarray, set[str], list[str]]:
-        """The section, the outlines of its units (n_units,) in um, the run's types, the palette."""
+    def read(self) -> tuple[Section, np.ndarray, dict[str, str]]:
+        """The section, the outlines of its units (n_units,) in um, and the run's colours."""
         section = gather_section(
             read_h5ad(self.units),
             [read_h5ad(path) for path in self.predictions],
@@ -44,7 +44,8 @@ class SectionFiles:
         )
         nuclei = gpd.read_parquet(self.nuclei) if self.nuclei else None
         outlines = unit_outlines(section, nuclei)
-        return section, outlines, read_types(self.all_annotations), read_type_colours(self.palette)
+        colours = run_colours(self.all_annotations, read_type_colours(self.palette))
+        return section, outlines, colours
 
 
 def section_files(inputs: dict, blocks: list[dict | None]) -> SectionFiles:

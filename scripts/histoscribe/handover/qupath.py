@@ -17,7 +17,6 @@ import shapely
 
 from histoscribe.handover.section import PREDICTED, Section, best_genes
 from histoscribe.storage import written_whole
-from histoscribe.type_colours import type_colours
 from histoscribe.units import um_to_px
 
 log = logging.getLogger(__name__)
@@ -36,14 +35,13 @@ def write_qupath(
     outlines: np.ndarray,
     path: Path,
     n_genes: int,
-    types: set[str],
-    palette: list[str],
+    colours: dict[str, str],
     origin_px: tuple[float, float] = (0.0, 0.0),
 ) -> int:
     """Write the predicted units as a FeatureCollection, batch by batch; how many they are.
 
     Measurements are the predicted expression of the `n_genes` best genes, domain percentile
-    and molecules; the class is the predicted type, in the colour it has among all `types` of the
+    and molecules; the class is the predicted type, in its colour among all of the
     run. `outlines` (n_units,) in um are those of `section.units`. `origin_px` is where the image
     begins that QuPath shows. Of more than two million units none is written, with a warning.
     """
@@ -55,7 +53,7 @@ def write_qupath(
         )  # fmt: skip
         n_units = 0
     rows = section.units.obs_names.get_indexer(section.predicted.obs_names)[:n_units]
-    classes = _classes(section, types, palette)
+    classes = _classes(section, colours)
     measured = _measurements(section, n_genes)
     with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
@@ -116,12 +114,11 @@ def _rings_px(
     return [part.tolist() for part in np.split(xy_px, ends[:-1])]
 
 
-def _classes(section: Section, types: set[str], palette: list[str]) -> list[dict | None]:
+def _classes(section: Section, colours: dict[str, str]) -> list[dict | None]:
     """QuPath's class of each unit: the name and colour of its predicted type."""
     column = f"{PREDICTED}_type"
     if column not in section.predicted.obs:
         return [None] * section.predicted.n_obs
-    colours = type_colours(types, palette)
     classes = {
         name: {"name": name, "color": [int(colours[name][i : i + 2], 16) for i in (1, 3, 5)]}
         for name in map(str, section.predicted.obs[column].cat.categories)

@@ -1,13 +1,10 @@
 """What is known of a section's units, brought together from the files of a run."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import targets
@@ -97,20 +94,6 @@ def best_genes(var: pd.DataFrame, n: int) -> list[str]:
     ranks["trust"] = var["trust"].astype(str) if "trust" in var else ""
     ranks["unseen"] = -var["unseen_pcc"] if "unseen_pcc" in var else np.nan
     return list(ranks.sort_values(list(ranks), kind="stable").index[:n])
-
-
-def read_types(paths: Iterable[Path]) -> set[str]:
-    """Names of the cell types and broad classes in files of annotated units; reads no more."""
-    import h5py
-
-    names: set[str] = set()
-    for path in paths:
-        with h5py.File(path) as file:
-            for column in ("type", "broad_class"):
-                names.update(
-                    map(str, pd.unique(pd.Series(read_elem(file["obs"][column])).dropna()))
-                )
-    return names
 
 
 def _joined(tested: list[ad.AnnData]) -> ad.AnnData:

@@ -30,14 +30,13 @@ def build_spatialdata(
     outlines: np.ndarray,
     image: Path,
     image_um_per_px: float,
-    types: set[str],
-    palette: list[str],
+    colours: dict[str, str],
 ) -> SpatialData:
     """Image `he`, shapes of the units, tables `units` and, where measured, `measured`.
 
     `outlines` (n_units,) are polygons in um. Spots are circles: points with a radius.
     """
-    tables = {UNITS: units_table(section, types, palette)}
+    tables = {UNITS: units_table(section, colours)}
     if section.is_measured:
         tables[MEASURED] = measured_table(section)
     keys = {"region": SHAPES[section.unit], "region_key": REGION_KEY, "instance_key": INSTANCE_KEY}

@@ -7,18 +7,17 @@ from scipy import sparse
 
 from histoscribe.handover.section import MEASURED, PREDICTED, Section
 from histoscribe.provenance import RECORD_KEY
-from histoscribe.type_colours import type_colours
 
 SHAPES = {"nucleus": "nuclei", "cell": "cells", "bin": "bins", "spot": "spots"}
 REGION_KEY, INSTANCE_KEY = "region", "unit"
 
 
-def units_table(section: Section, types: set[str], palette: list[str]) -> ad.AnnData:
+def units_table(section: Section, colours: dict[str, str]) -> ad.AnnData:
     """The predicted genes: `X` raw counts, layers measured and predicted (log1p), lower, upper
     and probability; the annotation with its colours; trust and scores of the genes.
 
-    Without a measurement, `X` is predicted too and there is no layer measured. Colours are dealt
-    out among `types`, those of the whole run.
+    Without a measurement, `X` is predicted too and there is no layer measured. `colours`
+    are those of all names of the run.
     """
     predicted = section.predicted
     layers = {PREDICTED: predicted.X, **predicted.layers}
@@ -34,7 +33,6 @@ def units_table(section: Section, types: set[str], palette: list[str]) -> ad.Ann
         obsm={"spatial": np.asarray(predicted.obsm["spatial"])},
         uns={RECORD_KEY: predicted.uns[RECORD_KEY]},
     )
-    colours = type_colours(types, palette)
     for column, values in table.obs.items():
         if isinstance(values.dtype, pd.CategoricalDtype) and column != REGION_KEY:
             names = values.cat.categories

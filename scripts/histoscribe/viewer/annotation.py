@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.evaluation.stored import unreadable
-from histoscribe.type_colours import GREYS, type_colours
+from histoscribe.type_colours import GREYS, colours_of
 
 NONE = 255  # code of a unit without a name
 LEVELS = {"type": "Cell type", "broad_class": "Broad class"}
@@ -29,13 +29,12 @@ def read_annotation(path: Path) -> pd.DataFrame:
 
 def colours_by_level(annotations: list[pd.DataFrame], palette: list[str]) -> dict[str, dict]:
     """A colour for each name of each level; `annotations` are all of the run's."""
-    return {
-        level: type_colours(
-            {name for table in annotations if level in table for name in table[level].dropna()},
-            palette,
-        )
+    names = {
+        level: {name for table in annotations if level in table for name in table[level].dropna()}
         for level in LEVELS
     }
+    colours = colours_of(names["type"], names["broad_class"], palette)
+    return {level: {n: colours[n] for n in (*found, *GREYS)} for level, found in names.items()}
 
 
 def coded(names: pd.Series, colours: dict[str, str]) -> tuple[dict, np.ndarray]:
