@@ -38,7 +38,7 @@ SIDE_UM = 500
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
     """The demo on sections a quarter the size, run once for this module."""
-    workplace = new_workplace("demo")
+    workplace = new_workplace("demo", is_whole=True)
     (workplace.folder / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
     demo = yaml.safe_load((workplace.folder / "config/demo/config.yaml").read_text())
     simulation = {

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from scipy import ndimage
 
 from histoscribe.figures.maps import MappedUnits, draw_box, show_window, unit_pixels
@@ -27,10 +26,9 @@ DARK = 0.55  # share from which numbers are white
 
 @dataclass(frozen=True)
 class Sides:
-    """Labels of the same units, (n_units,) each: by side's name, the measured one first."""
+    """Broad classes of the same units, (n_units,) each: by side's name, the measured one first."""
 
     units: MappedUnits
-    types: dict[str, pd.Series]
     classes: dict[str, pd.Series]
 
 
@@ -44,7 +42,7 @@ def draw_agreement(
     colours: dict[str, str],
     title: str,
 ) -> Page:
-    """H&E, measured and predicted types, whole and at one zoom with zones; shares; confusion.
+    """H&E, measured and predicted classes, whole and at one zoom with zones; shares; confusion.
 
     `images` and `windows` by "whole" and "zoom"; `confusion`, `proportions` and `scores` are the
     tables of compare_annotation at the level of broad classes.
@@ -58,7 +56,7 @@ def draw_agreement(
     bottom = max(30 + CLASS_ROW_MM * len(classes), 22 + 6.2 * matrix_rows)
     page = Page(below + bottom)
     page.write(0, 0, title, WIDTH_MM, fontsize=8, fontweight="bold")
-    names = ["H&E", *(f"{name} types" for name in sides.types)]
+    names = ["H&E", *(f"{name} broad classes" for name in sides.classes)]
     tops = (10.0, 10 + heights[0] + 8)
     for column, name in enumerate(names[:3]):
         left = column * (PANEL_MM + GAP_MM)
@@ -70,8 +68,8 @@ def draw_agreement(
                 axes.imshow(images[key], extent=window.extent, interpolation="antialiased")
                 show_window(axes, window)
             else:
-                side = list(sides.types)[column - 1]
-                paint_types(axes, sides.units, sides.types[side], window, colours)
+                side = list(sides.classes)[column - 1]
+                paint_types(axes, sides.units, sides.classes[side], window, colours)
             if key == "whole":
                 draw_box(axes, zoom)
             else:
@@ -82,7 +80,7 @@ def draw_agreement(
         )
     page.write(
         PANEL_MM + GAP_MM, tops[1] + heights[1] + 1,
-        "black lines: zones of measured broad classes", fontsize=6, color="0.4",
+        "black lines: zones of measured classes; pale grey: no class", fontsize=6, color="0.4",
     )  # fmt: skip
     _draw_proportions(page, below, proportions, classes, colours)
     _draw_confusions(page, below, confusion, references, scores)
@@ -144,13 +142,12 @@ def _draw_proportions(
             place, 100 * shown.loc[rows, side], height=0.92 * step, color=shades[number % 3],
             label=side,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), rows, fontsize=6.5)
-    for tick, name in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_bbox(
-            {"facecolor": (*to_rgb(_colour(name, colours)), 0.35), "edgecolor": "none", "pad": 1}
-        )
+    axes.set_yticks([])
+    for place, name in enumerate(rows):
+        y = top + 5 + CLASS_ROW_MM * (place + 0.5)
+        page.swatch(0, y - 1.1, _colour(name, colours))
+        page.write(3.5, y, name, 25, fontsize=6.5, va="center")
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel("% of units")
     axes.legend(loc="lower right", fontsize=5.5, handlelength=1)
     for number, side in enumerate(sides):
