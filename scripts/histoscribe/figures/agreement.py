@@ -16,7 +16,9 @@ from histoscribe.figures.types import UNNAMED_COLOUR, paint_types
 from histoscribe.figures.windows import Window
 
 MAX_CLASSES = 10
-ZONE_UM = 12.0  # zones are smoothed by it, so that their outlines are no lace of single units
+ZONE_UM = 25.0  # zones of nuclei are smoothed by it, so that their outlines are no lace
+ZONE_UNITS = 1.5  # those of bins and spots by so many of their widths
+LEAST_WEIGHT = 1e-4  # of smoothed units: less is outside the tissue
 ZONE_PX = 260
 PANEL_MM = 57.0
 GAP_MM = (WIDTH_MM - 3 * PANEL_MM) / 2
@@ -53,7 +55,7 @@ def draw_agreement(
     references = list(dict.fromkeys(confusion["against"]))
     matrix_rows = max((len(_matrix(confusion, name)[0]) for name in references), default=0)
     below = 13 + sum(heights) + 18
-    bottom = max(30 + CLASS_ROW_MM * len(classes), 22 + 6.2 * matrix_rows)
+    bottom = max(30 + CLASS_ROW_MM * len(classes), 25 + 6.2 * matrix_rows)
     page = Page(below + bottom)
     page.write(0, 0, title, WIDTH_MM, fontsize=8, fontweight="bold")
     names = ["H&E", *(f"{name} broad classes" for name in sides.classes)]
@@ -87,9 +89,7 @@ def draw_agreement(
     return page
 
 
-def zones(
-    units: MappedUnits, classes: pd.Series, window: Window, smooth_um: float = ZONE_UM
-) -> tuple[np.ndarray, list[str]]:
+def zones(units: MappedUnits, classes: pd.Series, window: Window) -> tuple[np.ndarray, list[str]]:
     """The class that prevails around each pixel of a window, and the names of its numbers.
 
     (height_px, width_px); -1 where no unit of a class is near.
@@ -99,6 +99,7 @@ def zones(
     shown = unit_pixels(units, window, ZONE_PX)
     label = np.where(shown >= 0, code[shown], -1)
     step_um = window.width_um / shown.shape[1]
+    smooth_um = ZONE_UNITS * units.size_um if units.outlines is None else ZONE_UM
     weight = np.stack(
         [
             ndimage.gaussian_filter((label == i).astype(np.float32), smooth_um / step_um)
@@ -106,7 +107,7 @@ def zones(
         ]
         or [np.zeros(shown.shape, dtype=np.float32)]
     )
-    return np.where(weight.max(axis=0) > 0.05, weight.argmax(axis=0), -1), names
+    return np.where(weight.max(axis=0) > LEAST_WEIGHT, weight.argmax(axis=0), -1), names
 
 
 def _draw_zones(
@@ -172,9 +173,10 @@ def _draw_confusions(
         x = left + number * each
         page.write(x, top, f"predicted against {name}", each - 2, fontweight="bold")
         row = scores[scores["reference"] == name].iloc[0]
-        page.write(x, top + 4, score_words(row), each - 2, fontsize=6, color="0.3")
+        for line, words in enumerate(score_words(row)):
+            page.write(x, top + 4 + 3 * line, words, each - 2, fontsize=6, color="0.3")
         edge = min(6.2, (each - 24) / max(len(columns), 1))
-        axes = page.panel(x + 22, top + 9, edge * len(columns), edge * len(rows))
+        axes = page.panel(x + 22, top + 11.5, edge * len(columns), edge * len(rows))
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(share.shape):
             if share[i, j] >= 0.005:
@@ -189,14 +191,12 @@ def _draw_confusions(
         axes.set_xlabel("predicted (% of row)", fontsize=6)
 
 
-def score_words(row: pd.Series) -> str:
-    """The scores of one comparison in a line."""
-    words = [f"ARI {row['ari']:.2f}", f"NMI {row['nmi']:.2f}"]
+def score_words(row: pd.Series) -> list[str]:
+    """The scores of one comparison, a line each."""
+    lines = []
     if np.isfinite(row["accuracy"]):
-        words.insert(
-            0, f"accuracy {row['accuracy']:.0%} (by chance {row['accuracy_by_chance']:.0%})"
-        )
-    return ", ".join(words)
+        lines.append(f"accuracy {row['accuracy']:.0%}, by chance {row['accuracy_by_chance']:.0%}")
+    return [*lines, f"ARI {row['ari']:.2f}, NMI {row['nmi']:.2f}"]
 
 
 def _matrix(

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize, to_rgb
 
 from histoscribe.figures.maps import MappedUnits, averaged, show_window, unit_pixels
 from histoscribe.figures.panels import WIDTH_MM, Page
+from histoscribe.figures.style import MM
 from histoscribe.figures.windows import Window
 
 GENES_A_TYPE = 3
@@ -20,7 +21,7 @@ UNNAMED_COLOUR = "#E6E6E6"
 PANEL_PX = 900
 MAP_MM, UMAP_MM = 72.0, 58.0
 ROW_MM, LEGEND_ROW_MM = 4.6, 3.9
-DOT_PT2 = 95.0  # area of the largest dot
+DOT_SHARE = 0.88  # diameter of the largest dot, of the room it has
 
 
 def type_shares(types: pd.Series) -> pd.Series:
@@ -181,8 +182,9 @@ def _draw_dots(
     row = dots["type"].map({name: i for i, name in enumerate(types)})
     key = ScalarMappable(Normalize(0, 1), "viridis_r")
     largest = max(float(dots["share_in"].max()), 0.01)
+    diameter_pt = DOT_SHARE * min(ROW_MM, width / len(genes)) * MM * 72
     axes.scatter(
-        column, row, s=DOT_PT2 * dots["share_in"] / largest, c=key.to_rgba(dots["level"]),
+        column, row, s=diameter_pt**2 * dots["share_in"] / largest, c=key.to_rgba(dots["level"]),
         linewidths=0,
     )  # fmt: skip
     axes.set_xlim(-0.7, len(genes) - 0.3)
@@ -197,7 +199,7 @@ def _draw_dots(
     page.write(right, top, "share of units", fontsize=6)
     for place, share in enumerate((0.1 * largest, 0.5 * largest, largest)):
         dot = page.panel(right + 6 * place, top + 3.5, 5, 5)
-        dot.scatter([0], [0], s=DOT_PT2 * share / largest, color="0.4", linewidths=0)
+        dot.scatter([0], [0], s=diameter_pt**2 * share / largest, color="0.4", linewidths=0)
         dot.axis("off")
         words = f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
         page.write(right + 6 * place + 2.5, top + 8.5, words, fontsize=5.5, ha="center")
