@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import anndata as ad
-import annotate_cells
-import compare_annotation
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,8 @@ from scipy import sparse
 from simulated_units import BROAD, simulated_units
 from sklearn import metrics
 
+import annotate_cells
+import compare_annotation
 from histoscribe.annotation.cells import (
     ClusterSettings,
     cluster_units,
