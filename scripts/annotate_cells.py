@@ -18,6 +18,11 @@ from histoscribe.annotation.cells import (
 )
 from histoscribe.annotation.marker_table import read_markers
 from histoscribe.annotation.naming import NamingSettings, name_clusters, name_units
+from histoscribe.annotation.transfer import (
+    read_reference,
+    transfer_to_clusters,
+    transfer_to_units,
+)
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, recall, record
 from histoscribe.splits import TEST, units_in_role
@@ -36,6 +41,8 @@ def main(
     target_sum: float | str,
     seed: int,
     outputs: dict[str, Path],
+    reference: Path | None = None,
+    reference_label: str = "cell_type",
 ) -> None:
     units = units_in_role(read_h5ad(expression), blocks, TEST)
     table = read_markers(tables, organs, broad_classes, units.var_names)
@@ -53,12 +60,18 @@ def main(
     ranked = markers(values, found.cluster)
     named = name_clusters(ranked, found.sizes, found.is_kept, table, naming)
     annotated = ad.AnnData(obs=name_units(found.cluster, named, units.obs_names))
+    if reference is not None:
+        known = read_reference(reference, reference_label, values, seed)
+        carried = transfer_to_clusters(known, values, found.cluster, naming.ambiguous_from)
+        named = named.join(carried, on="cluster")
+        annotated.obs = annotated.obs.join(transfer_to_units(known, values, found.cluster))
     annotated.obsm["X_pca"], annotated.obsm["X_umap"] = found.pcs, found.umap
     annotated.obsm["spatial"] = np.asarray(units.obsm["spatial"])
     facts = {k: v for k, v in recall(units.uns).items() if k not in ("versions", "target_sum")}
     annotated.uns[RECORD_KEY] = record(
-        **facts, clustering=asdict(clustering), naming=asdict(naming), seed=seed
-    )
+        **facts, clustering=asdict(clustering), naming=asdict(naming), seed=seed,
+        reference=reference and {"file": reference.name, "label": reference_label},
+    )  # fmt: skip
     write_h5ad(annotated, outputs["units"])
     for name, written in (("clusters", named), ("markers", ranked)):
         with written_whole(outputs[name]) as partial:
@@ -79,4 +92,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             target_sum=snakemake.params.target_sum,
             seed=snakemake.params.seed,
             outputs={name: Path(path) for name, path in snakemake.output.items()},
+            reference=Path(path) if (path := snakemake.input.get("reference")) else None,
+            reference_label=snakemake.params.reference_label,
         )

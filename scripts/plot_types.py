@@ -7,7 +7,7 @@ import pandas as pd
 
 from histoscribe.figures.maps import mapped_units
 from histoscribe.figures.style import save_figure, use_style
-from histoscribe.figures.types import MAX_TYPES, draw_types, marker_dots, type_shares
+from histoscribe.figures.types import draw_types, drawn_types, marker_dots
 from histoscribe.figures.windows import window_of
 from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad, written_whole
@@ -33,8 +33,7 @@ def main(
     shown[["umap_1", "umap_2"]] = units.obsm["X_umap"]
     shown[["cluster", "type", "broad_class"]] = units.obs[["cluster", "type", "broad_class"]]
     table = pd.read_csv(clusters, sep="\t")
-    named = list(type_shares(units.obs["type"]).index[: MAX_TYPES + 1])
-    dots = marker_dots(table, pd.read_csv(markers, sep="\t"), named)
+    dots = marker_dots(table, pd.read_csv(markers, sep="\t"), drawn_types(units.obs["type"]))
     colours = run_colours(all_annotated, read_type_colours(palette))
     doubtful = set(table.loc[table["is_ambiguous"], "type"])
     window = window_of(mapped.xy_um, mapped.size_um)

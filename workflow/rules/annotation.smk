@@ -10,6 +10,7 @@ out: <results>/annotated/{source}/{sample}.h5ad, {sample}.clusters.tsv, {sample}
 rule annotate_cells:
     """Cluster units, find the clusters' markers, and name them."""
     input:
+        **reference_input(),
         expression=expression_of_source,
         markers=marker_tables(),
     output:
@@ -34,6 +35,7 @@ rule annotate_cells:
         clustering=clustering_settings,
         naming=lookup(dpath="annotation/naming", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
+        reference_label=lookup(dpath="annotation/reference_label", within=config),
         seed=lookup(dpath="seed", within=config),
         code=code_digest(
             "annotation",

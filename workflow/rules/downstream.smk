@@ -99,6 +99,12 @@ def marker_tables():
     ]
 
 
+def reference_input():
+    """The reference whose cell types are carried over, where one is given."""
+    reference = config["annotation"]["reference"]
+    return {"reference": str(data_folder(config) / reference)} if reference else {}
+
+
 def labels_input(wildcards):
     """Labels that the user gives for a section's units."""
     labels = section_of(wildcards).labels

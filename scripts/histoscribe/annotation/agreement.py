@@ -15,6 +15,7 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
+from histoscribe.annotation.naming import UNKNOWN
 from histoscribe.neighbourhood import within
 
 LOG = logging.getLogger(__name__)
@@ -38,12 +39,14 @@ def agreement(
 ) -> dict[str, object]:
     """Scores of two labellings of the same units; missing labels are left out, and counted.
 
+    A reference of "unknown" is no truth, and is left out, too; where it is predicted, it is wrong.
     Accuracy, the accuracy that the two sets of shares would reach by chance, balanced accuracy
     (mean over the reference's labels) and kappa are of labels with the same names, and NaN where
     the labellings share none, and of clusters, whose numbers mean nothing. Keys:
     AGREEMENT_COLUMNS.
     """
-    both = (reference.notna() & predicted.notna()).to_numpy()
+    known = reference.notna() & (reference.astype(object) != UNKNOWN)
+    both = known.to_numpy() & predicted.notna().to_numpy()
     a, b = (s.astype(str).to_numpy()[both] for s in (reference, predicted))
     row: dict[str, object] = dict.fromkeys(AGREEMENT_COLUMNS, np.nan)
     row |= {"reference": name, "level": level, "n_units": int(both.sum())}

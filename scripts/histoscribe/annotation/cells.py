@@ -182,4 +182,5 @@ def _components(values: np.ndarray, n_pcs: int) -> np.ndarray:
     n_pcs = min(n_pcs, values.shape[1], values.shape[0] - 1)
     # The covariance of the genes is small, and its eigenvectors are exact: no seed is needed.
     pca = PCA(n_components=n_pcs, svd_solver="covariance_eigh")
-    return pca.fit_transform(values).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # where all units are alike, of no variance
+        return pca.fit_transform(values).astype(np.float32)

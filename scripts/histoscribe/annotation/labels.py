@@ -1,5 +1,6 @@
 """Labels that the user gives for units: a pathologist's regions, known types, domains."""
 
+import gzip
 from pathlib import Path
 
 import anndata as ad
@@ -23,8 +24,9 @@ def read_labels(path: Path, units: ad.AnnData, unit_um: float, um_per_px: float)
     A table (.tsv, .csv, .parquet) with a column of labels and the units' names, or their positions
     (x_um and y_um in the image, or pixel_x and pixel_y of the full image, which is `um_per_px`);
     or an .h5ad with labels in `obs` and the units' names. A unit takes the label of the nearest
-    position within half its width `unit_um`, or 5 um. Raises UserError for a file without such
-    columns, and where hardly any unit is labelled.
+    position within half its width `unit_um`, or 5 um. Positions count where names lead to hardly
+    any unit. Raises UserError for a file without such columns, and where hardly any unit is
+    labelled.
     """
     table = _read(path)
     lower = {str(column).lower(): column for column in table.columns}
@@ -43,43 +45,69 @@ def read_labels(path: Path, units: ad.AnnData, unit_um: float, um_per_px: float)
         )
     values = table[label].astype(object).where(table[label].notna(), "").astype(str).str.strip()
     values = values.mask(values.str.lower().isin(UNLABELLED))
+    ways = []
     if unit is not None:
-        named = pd.Series(values.to_numpy(), index=table[unit].astype(str))
-        found = named[~named.index.duplicated()].reindex(units.obs_names)
-        how = f"names such as {named.index[0] if len(named) else 'none'}"
-    else:
-        xy = table[[lower[name] for name in position]].to_numpy(dtype=np.float64)
-        xy = xy * (um_per_px if position[0] == "pixel_x" else 1.0)
-        known = np.isfinite(xy).all(axis=1)
-        reach = max(unit_um / 2, MAX_DISTANCE_UM)
-        found = pd.Series(np.nan, index=units.obs_names, dtype=object)
-        if known.any():
-            distance, nearest = cKDTree(xy[known]).query(
-                np.asarray(units.obsm["spatial"]), distance_upper_bound=reach
-            )
-            near = np.isfinite(distance)
-            found[near] = values.to_numpy()[known][nearest[near]]
-        how = f"positions within {reach:g} um"
-    if found.notna().mean() < LIKELY_SHARE:
-        raise UserError(
-            problem(
-                str(path),
-                f"labels for {int(found.notna().sum())} of {units.n_obs} units, by {how}",
-                f"those of this section, whose units have names such as {units.obs_names[0]}",
-                "Is it the file of another section, or of other units?",
-            )
+        ways.append(_by_name(values, table[unit], units))
+    if position is not None:
+        xy = table[[lower[name] for name in position]].apply(pd.to_numeric, errors="coerce")
+        xy_um = xy.to_numpy(dtype=np.float64) * (um_per_px if position == POSITIONS[1] else 1.0)
+        ways.append(_by_place(values, xy_um, units, max(unit_um / 2, MAX_DISTANCE_UM)))
+    for found, _ in ways:
+        if found.notna().mean() >= LIKELY_SHARE:
+            return found
+    n_labelled = max(int(found.notna().sum()) for found, _ in ways)
+    raise UserError(
+        problem(
+            str(path),
+            f"labels for {n_labelled} of {units.n_obs} units, by "
+            + " or ".join(how for _, how in ways),
+            f"those of this section, whose units have names such as {units.obs_names[0]}",
+            "Is it the file of another section, or of other units?",
         )
-    return found
+    )
+
+
+def _by_name(values: pd.Series, names: pd.Series, units: ad.AnnData) -> tuple[pd.Series, str]:
+    """The labels of units of these names, and how they were found, in words."""
+    named = pd.Series(values.to_numpy(), index=names.astype(str))
+    found = named[~named.index.duplicated()].reindex(units.obs_names)
+    return found, f"names such as {named.index[0] if len(named) else 'none'}"
+
+
+def _by_place(
+    values: pd.Series, xy_um: np.ndarray, units: ad.AnnData, reach_um: float
+) -> tuple[pd.Series, str]:
+    """The labels of the nearest positions, and how they were found, in words."""
+    known = np.isfinite(xy_um).all(axis=1)
+    found = pd.Series(np.nan, index=units.obs_names, dtype=object)
+    if known.any():
+        distance, nearest = cKDTree(xy_um[known]).query(
+            np.asarray(units.obsm["spatial"]), distance_upper_bound=reach_um
+        )
+        near = np.isfinite(distance)
+        found[near] = values.to_numpy()[known][nearest[near]]
+    return found, f"positions within {reach_um:g} um"
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".h5ad":
-            return ad.read_h5ad(path, backed="r").obs.rename_axis("unit").reset_index()
+            obs = ad.read_h5ad(path, backed="r").obs
+            return obs.drop(columns="unit", errors="ignore").rename_axis("unit").reset_index()
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep=None, engine="python", dtype={0: str})
+        # As text: units' names may be of digits, with zeros before them.
+        return pd.read_csv(path, sep=_separator(path), dtype=str)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             problem(str(path), f"no readable labels ({error})", "a table or .h5ad", "Correct it.")
         ) from error
+
+
+def _separator(path: Path) -> str:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as file:
+        header = file.readline()
+    if "\t" in header:
+        return "\t"
+    return ";" if header.count(";") > header.count(",") else ","

@@ -19,8 +19,8 @@ def read_markers(
 
     `organs` keeps the types of these organs, and those of any; empty keeps all. `broad_classes`
     (type -> class) goes before the tables' own; a type without either is its own class. Types are
-    one across tables where their names differ only in case. Raises UserError for tables of another
-    species, organs that no table has, and tables without a gene of the data.
+    one across tables where their names differ only in case or by a final s. Raises UserError for
+    tables of another species, organs that no table has, and tables without a gene of the data.
     """
     measured = list(measured)
     tables = [
@@ -28,7 +28,8 @@ def read_markers(
         for path in paths
     ]
     table = pd.concat(tables, ignore_index=True)
-    table["set"] = table["set"].groupby(table["set"].str.lower()).transform("first")
+    # PanglaoDB's are in the plural. Twice the same type would share all markers, and be ambiguous.
+    table["set"] = table["set"].groupby(table["set"].str.lower().str.rstrip("s")).transform("first")
     if organs:
         table = _of_organs(table, organs, paths)
     if table["measured"].isna().all():
@@ -55,12 +56,14 @@ def _of_organs(table: pd.DataFrame, organs: list[str], paths: list[Path]) -> pd.
     # "skin breast" is two organs, "adipose tissue" one: as a whole, or word by word.
     words = named.str.split().map(set)
     hit = named.isin(wanted) | words.map(lambda w: bool(w & wanted))
-    if not hit.any():
+    met = set(named).union(*words)
+    absent = [organ for organ in organs if organ.lower() not in met]
+    if absent:
         known = sorted(set(table["organ"]) - set(ANY_ORGAN))
         raise UserError(
             problem(
                 ", ".join(map(str, paths)),
-                f"no cell type of {', '.join(organs)}",
+                f"no cell type of {', '.join(absent)}",
                 f"organs that the tables name ({', '.join(known[:30])})",
                 "Correct annotation.organs.",
             )

@@ -18,6 +18,7 @@ def residual_variance(counts: sparse.csr_matrix, umi: np.ndarray) -> np.ndarray:
     Source: Lause, Berens and Kobak, Genome Biol 2021, doi 10.1186/s13059-021-02451-7.
     """
     n_units, n_genes = counts.shape
+    counts = _without_stored_zeros(counts)
     share = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() / max(float(umi.sum()), 1.0)
     entries = counts.tocoo()
     expected = umi[entries.row] * share[entries.col]
@@ -42,9 +43,18 @@ def most_variable(
     Genes found in less than `min_share` of the units and mitochondrial genes are passed over: by
     chance alone, a few molecules in poor units make large residuals.
     """
+    counts = _without_stored_zeros(counts)
     variance = residual_variance(counts, umi)
     found = np.bincount(counts.indices, minlength=counts.shape[1]) / max(counts.shape[0], 1)
     mitochondrial = pd.Index(names).str.startswith(MITOCHONDRIAL_PREFIXES)
     variance[(found < min_share) | mitochondrial] = -np.inf
     ranked = np.argsort(-variance, kind="stable")[:n_genes]
     return np.sort(ranked[np.isfinite(variance[ranked])])
+
+
+def _without_stored_zeros(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    if counts.data.all():
+        return counts
+    counts = counts.copy()
+    counts.eliminate_zeros()
+    return counts

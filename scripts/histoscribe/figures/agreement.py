@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from scipy import ndimage
 
 from histoscribe.figures.maps import MappedUnits, draw_box, show_window, unit_pixels
-from histoscribe.figures.panels import WIDTH_MM, Page
+from histoscribe.figures.panels import WIDTH_MM, Page, name_ticks
 from histoscribe.figures.types import UNNAMED_COLOUR, paint_types
 from histoscribe.figures.windows import Window
 
@@ -22,7 +22,9 @@ LEAST_WEIGHT = 1e-4  # of smoothed units: less is outside the tissue
 ZONE_PX = 260
 PANEL_MM = 57.0
 GAP_MM = (WIDTH_MM - 3 * PANEL_MM) / 2
-CLASS_ROW_MM = 4.4
+CLASS_ROW_MM, PIE_ROW_MM = 4.4, 19.0
+CELL_MM, NUMBERED_MM = 6.2, 3.6  # of the confusion matrix; smaller cells hold no numbers
+CLASS_NAME_MM = 22.0
 DARK = 0.55  # share from which numbers are white
 
 
@@ -55,7 +57,12 @@ def draw_agreement(
     references = list(dict.fromkeys(confusion["against"]))
     matrix_rows = max((len(_matrix(confusion, name)[0]) for name in references), default=0)
     below = 13 + sum(heights) + 18
-    bottom = max(30 + CLASS_ROW_MM * len(classes), 25 + 6.2 * matrix_rows)
+    n_sides = len(references) + 1
+    bottom = max(
+        34 + CLASS_ROW_MM * len(classes),
+        8 + PIE_ROW_MM * n_sides,
+        13 + CELL_MM * matrix_rows + CLASS_NAME_MM + 6,
+    )
     page = Page(below + bottom)
     page.write(0, 0, title, WIDTH_MM, fontsize=8, fontweight="bold")
     names = ["H&E", *(f"{name} broad classes" for name in sides.classes)]
@@ -152,12 +159,12 @@ def _draw_proportions(
     axes.set_xlabel("% of units")
     axes.legend(loc="lower right", fontsize=5.5, handlelength=1)
     for number, side in enumerate(sides):
-        pie = page.panel(68, top + 4 + 19 * number, 17, 17)
+        pie = page.panel(68, top + 4 + PIE_ROW_MM * number, 17, 17)
         pie.pie(
             shown.loc[rows, side].to_numpy(), colors=[_colour(name, colours) for name in rows],
             startangle=90, counterclock=False, wedgeprops={"linewidth": 0.3, "edgecolor": "white"},
         )  # fmt: skip
-        page.write(76.5, top + 20.5 + 19 * number, side, 20, fontsize=6, ha="center")
+        page.write(76.5, top + 20.5 + PIE_ROW_MM * number, side, 20, fontsize=6, ha="center")
 
 
 def _draw_confusions(
@@ -175,17 +182,19 @@ def _draw_confusions(
         row = scores[scores["reference"] == name].iloc[0]
         for line, words in enumerate(score_words(row)):
             page.write(x, top + 4 + 3 * line, words, each - 2, fontsize=6, color="0.3")
-        edge = min(6.2, (each - 24) / max(len(columns), 1))
-        axes = page.panel(x + 22, top + 11.5, edge * len(columns), edge * len(rows))
+        edge = min(CELL_MM, (each - CLASS_NAME_MM - 2) / max(len(columns), 1))
+        axes = page.panel(x + CLASS_NAME_MM, top + 11.5, edge * len(columns), edge * len(rows))
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(share.shape):
-            if share[i, j] >= 0.005:
+            if share[i, j] >= 0.005 and edge >= NUMBERED_MM:
                 axes.text(
                     j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=5,
                     color="white" if share[i, j] > DARK else "black",
                 )  # fmt: skip
-        axes.set_yticks(range(len(rows)), rows, fontsize=5.5)
-        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=5.5)
+        axes.set_yticks(range(len(rows)))
+        axes.set_xticks(range(len(columns)), columns, rotation=90)
+        for axis, names in ((axes.yaxis, rows), (axes.xaxis, columns)):
+            name_ticks(axis, names, CLASS_NAME_MM - 2, 5.5)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_xlabel("predicted (% of row)", fontsize=6)

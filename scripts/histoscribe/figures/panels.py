@@ -4,6 +4,7 @@ from bisect import bisect_right
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -83,6 +84,15 @@ def fitted(text: str, width_mm: float, size_pt: float) -> tuple[str, float]:
         )
         text = _shortened(text, max(n_kept - 1, 0))
     return text, size_pt
+
+
+def name_ticks(axis: Axis, names: list[str], width_mm: float, size_pt: float) -> None:
+    """Names at the ticks of an axis, each in type that fits the width."""
+    shown, sizes = zip(*(fitted(name, width_mm, size_pt) for name in names), strict=True)
+    axis.set_ticklabels(shown)
+    for label, size in zip(axis.get_ticklabels(), sizes, strict=True):
+        label.set_fontsize(size)
+        label.set_parse_math(False)
 
 
 def _shortened(text: str, n_kept: int) -> str:

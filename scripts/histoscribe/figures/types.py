@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 
 from histoscribe.figures.maps import MappedUnits, averaged, show_window, unit_pixels
-from histoscribe.figures.panels import WIDTH_MM, Page
+from histoscribe.figures.panels import WIDTH_MM, Page, name_ticks
 from histoscribe.figures.style import MM
 from histoscribe.figures.windows import Window
 
@@ -21,6 +21,7 @@ UNNAMED_COLOUR = "#E6E6E6"
 PANEL_PX = 900
 MAP_MM, UMAP_MM = 72.0, 58.0
 ROW_MM, LEGEND_ROW_MM = 4.6, 3.9
+DOTS_LEFT_MM, GENE_MM = 42.0, 26.0  # room for the names of types and of genes
 DOT_SHARE = 0.88  # diameter of the largest dot, of the room it has
 
 
@@ -28,6 +29,11 @@ def type_shares(types: pd.Series) -> pd.Series:
     """Share of units of each type, falling; units without a type count as UNNAMED."""
     named = types.astype(object).where(types.notna(), UNNAMED)
     return named.value_counts(normalize=True)
+
+
+def drawn_types(types: pd.Series) -> list[str]:
+    """The types that have a row in the legend and in the dot plot: the most frequent, in order."""
+    return [name for name in type_shares(types).index if name != UNNAMED][:MAX_TYPES]
 
 
 def marker_dots(clusters: pd.DataFrame, markers: pd.DataFrame, types: list[str]) -> pd.DataFrame:
@@ -82,7 +88,7 @@ def draw_types(
     a close runner-up; `colours` by type.
     """
     shares = type_shares(annotated["type"])
-    types = [name for name in shares.index if name != UNNAMED][:MAX_TYPES]
+    types = drawn_types(annotated["type"])
     genes = list(dict.fromkeys(dots["gene"]))
     map_height = min(MAP_MM * window.height_um / window.width_um, 1.5 * MAP_MM)
     map_width = map_height * window.width_um / window.height_um
@@ -175,7 +181,7 @@ def _draw_legend(
 def _draw_dots(
     page: Page, top: float, dots: pd.DataFrame, types: list[str], genes: list[str]
 ) -> None:
-    left, height = 42.0, ROW_MM * len(types)
+    left, height = DOTS_LEFT_MM, ROW_MM * len(types)
     width = min(WIDTH_MM - left - 22, 4.2 * len(genes))
     axes = page.panel(left, top, width, height)
     column = dots["gene"].map({gene: i for i, gene in enumerate(genes)})
@@ -189,8 +195,10 @@ def _draw_dots(
     )  # fmt: skip
     axes.set_xlim(-0.7, len(genes) - 0.3)
     axes.set_ylim(len(types) - 0.4, -0.6)
-    axes.set_xticks(range(len(genes)), genes, rotation=90, fontsize=5.5, fontstyle="italic")
-    axes.set_yticks(range(len(types)), types, fontsize=6.5)
+    axes.set_xticks(range(len(genes)), genes, rotation=90, fontstyle="italic")
+    name_ticks(axes.xaxis, genes, GENE_MM, 5.5)
+    axes.set_yticks(range(len(types)))
+    name_ticks(axes.yaxis, types, DOTS_LEFT_MM - 2, 6.5)
     axes.tick_params(length=0)
     axes.grid(linewidth=0.3, color="0.92")
     axes.set_axisbelow(True)
