@@ -48,7 +48,9 @@ def main(
     for level, named in references.items():
         own_labels = guess.obs[level].astype(object)
         for name, reference in named.items():
-            rows.append(agreement(reference, own_labels, name, level))
+            used = {*truth.obs[level].dropna(), *own_labels.dropna()}
+            vocabulary = set(map(str, used)) if name == LABELS else None
+            rows.append(agreement(reference, own_labels, name, level, vocabulary))
             if level != CLUSTER:
                 pairs.append(confusion(reference, own_labels).assign(against=name, level=level))
         if level != CLUSTER:

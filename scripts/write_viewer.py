@@ -27,6 +27,7 @@ def main(
     units: Path,
     scores: list[Path],
     annotated: dict[tuple[str, str], Path],
+    shown: list[str],
     alignment: Path | None,
     outlines: Path | None,
     image: Path,
@@ -42,7 +43,7 @@ def main(
     own = {made_of: table for (made_of, name), table in names.items() if name == sample}
     sources = {
         MEASURED: [table for made_of, table in own.items() if made_of == MEASURED],
-        "predicted": [table for made_of, table in own.items() if made_of != MEASURED],
+        "predicted": [table for made_of, table in own.items() if made_of in shown],
     }
     section = ViewedSection(
         sample=sample,
@@ -88,6 +89,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             units=Path(snakemake.input.units),
             scores=[Path(path) for path in snakemake.input.scores],
             annotated=dict(zip(keys, map(Path, snakemake.input.annotated), strict=True)),
+            shown=snakemake.params.shown,
             alignment=Path(inputs["alignment"]) if "alignment" in inputs else None,
             outlines=Path(inputs["nuclei"]) if "nuclei" in inputs else None,
             image=Path(snakemake.input.image),

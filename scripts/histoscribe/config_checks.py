@@ -44,7 +44,7 @@ def config_problems(config: dict) -> list[str]:
         problems += encoder_problems(name, config["features"]["encoders"], "config")
     problems += _segmenter_problems(config["segmentation"])
     problems += _training_problems(config["segmenter"])
-    problems += _gene_set_problems(config["programs"], config["enrichment"])
+    problems += _gene_set_problems(config["annotation"], config["programs"], config["enrichment"])
     tissue = config["tissue"]
     if tissue["min_saturation"] > tissue["max_saturation"]:
         problems.append(
@@ -214,9 +214,10 @@ def _training_problems(segmenter: dict) -> list[str]:
     return problems
 
 
-def _gene_set_problems(programs: dict, enrichment: dict) -> list[str]:
-    """Problems of the files that gene programs and terms are read from."""
-    given = [("programs/sets", path) for path in programs["sets"]]
+def _gene_set_problems(annotation: dict, programs: dict, enrichment: dict) -> list[str]:
+    """Problems of the files that cell types, gene programs and terms are read from."""
+    given = [("annotation/markers", path) for path in annotation["markers"]]
+    given += [("programs/sets", path) for path in programs["sets"]]
     given += [("enrichment/sets", path) for path in enrichment["sets"]]
     given += [
         (f"enrichment/{key}", enrichment[key])

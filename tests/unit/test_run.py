@@ -31,6 +31,8 @@ def config(repository, folder):
     shipped["folder"] = str(repository / shipped["folder"])
     programs = settings["programs"]
     programs["sets"] = [str(repository / path) for path in programs["sets"]]
+    annotation = settings["annotation"]
+    annotation["markers"] = [str(repository / path) for path in annotation["markers"]]
     return {**settings, "samples": "samples.tsv", "experiments": "experiments.yaml"}
 
 
@@ -254,6 +256,8 @@ SEGMENTER = {"simulated": ["a", "b"], "stained": "d"}
         ({"segmenter": {**SEGMENTER, "test_simulated": ["b"]}}, "found b, on which it is trained"),
         ({"segmenter": {**SEGMENTER, "test_folders": {"d": 0.5}}}, "found d, on which it is"),
         ({"programs": {"sets": ["no.gmt"]}}, "programs/sets: found no file at no.gmt"),
+        ({"annotation": {"markers": ["no.tsv"]}}, "annotation/markers: found no file at no.tsv"),
+        ({"annotation": {"markers": []}}, "annotation/markers"),
         ({"programs": {"min_genes": 0}}, "programs/min_genes"),
         ({"enrichment": {"sets": ["no.gmt"]}}, "enrichment/sets: found no file at no.gmt"),
         ({"enrichment": {"obo": "samples.tsv"}}, "found one of them; expected both, or neither"),

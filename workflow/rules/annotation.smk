@@ -12,7 +12,7 @@ rule annotate_cells:
     input:
         **reference_input(),
         expression=expression_of_source,
-        markers=marker_tables(),
+        markers=lookup(dpath="annotation/markers", within=config),
     output:
         units="<results>/annotated/{source}/{sample}.h5ad",
         clusters="<results>/annotated/{source}/{sample}.clusters.tsv",
@@ -41,6 +41,7 @@ rule annotate_cells:
             "annotation",
             "clustering.py",
             "expression.py",
+            "filtering.py",
             "gene_matching.py",
             "gene_sets.py",
             "neighbourhood.py",
@@ -56,7 +57,7 @@ rule compare_annotation:
         unpack(labels_input),
         measured="<results>/annotated/measured/{sample}.h5ad",
         predicted="<results>/annotated/{experiment}/{fold}/{sample}.h5ad",
-        markers=marker_tables(),
+        markers=lookup(dpath="annotation/markers", within=config),
     output:
         agreement="<results>/annotated/agreement/{experiment}/{fold}/{sample}.tsv",
         confusion="<results>/annotated/agreement/{experiment}/{fold}/{sample}.confusion.tsv",

@@ -91,20 +91,6 @@ def clustering_settings(wildcards):
     return settings
 
 
-def marker_tables():
-    """Tables of markers: under resources/ those of the repository, else from the data's folder."""
-    return [
-        path if path.startswith("resources/") else str(data_folder(config) / path)
-        for path in config["annotation"]["markers"]
-    ]
-
-
-def reference_input():
-    """The reference whose cell types are carried over, where one is given."""
-    reference = config["annotation"]["reference"]
-    return {"reference": str(data_folder(config) / reference)} if reference else {}
-
-
 def labels_input(wildcards):
     """Labels that the user gives for a section's units."""
     labels = section_of(wildcards).labels
@@ -235,17 +221,23 @@ def shown_blocks(wildcards):
     return [blocks_in(fold, wildcards.sample) for fold in shown_folds(wildcards.sample)]
 
 
+def shown_sources(wildcards):
+    """The predictions of a section that are shown."""
+    return [f"{FIRST}/{fold}" for fold in shown_folds(wildcards.sample)]
+
+
 def shown_files(wildcards):
     """Predictions, scores and cell types of a section, and the cell types of the whole run."""
     sample, folds = wildcards.sample, shown_folds(wildcards.sample)
     scored = [fold for fold in folds if sample in FOLDS[fold].tested]
-    own = [source for source, name in annotated() if name == sample]
     file = "<results>/annotated/{}/{}.h5ad".format
+    own = [source for source, name in annotated() if name == sample]
+    shown = shown_sources(wildcards)
     return {
         "predicted": [f"<results>/{FIRST}/{fold}/predicted/{sample}.h5ad" for fold in folds],
         "scores": [f"<results>/{FIRST}/{fold}/evaluated/{sample}.tsv" for fold in scored],
         "measured_annotation": [file(s, sample) for s in own if s == MEASURED],
-        "predicted_annotation": [file(s, sample) for s in own if s != MEASURED],
+        "predicted_annotation": [file(s, sample) for s in own if s in shown],
         "annotated": all_annotated(),
     }
 

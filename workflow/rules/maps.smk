@@ -44,6 +44,7 @@ rule plot_gene_maps:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         code=code_digest(
             "figures",
+            "raster.py",
             "side_by_side.py",
             "evaluation/stored.py",
             "expression.py",
@@ -85,6 +86,7 @@ rule plot_totals:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         code=code_digest(
             "figures",
+            "raster.py",
             "side_by_side.py",
             "evaluation/stored.py",
             "expression.py",
@@ -122,6 +124,7 @@ rule plot_overlay:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         code=code_digest(
             "figures",
+            "raster.py",
             "gene_names.py",
             "side_by_side.py",
             "evaluation/stored.py",

@@ -66,7 +66,14 @@ rule compare_programs:
         control_from=lookup(dpath="programs/control_from", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("programs", "evaluation", "expression.py", "neighbourhood.py"),
+        code=code_digest(
+            "programs",
+            "evaluation",
+            "expression.py",
+            "gene_matching.py",
+            "gene_sets.py",
+            "neighbourhood.py",
+        ),
     script:
         "../../scripts/compare_programs.py"
 

@@ -23,6 +23,8 @@ rule write_report:
             f"<results>/annotated/agreement/{e}/{f}/{s}.tsv" for e, f, s in compared_annotations()
         ],
         figures=figure_files(),
+        viewers=viewers(),
+        exports=exports(),
         defaults="config/config.yaml",
         templates=report_templates(),
     output:
@@ -61,6 +63,13 @@ rule write_report:
         ),
         software={"snakemake": SNAKEMAKE_VERSION},
         benchmarks=f"results/{config['run']}/benchmarks",
-        code=code_digest("report", "provenance.py", "verdicts.py"),
+        code=code_digest(
+            "report",
+            "experiments.py",
+            "leakage.py",
+            "provenance.py",
+            "uncertainty/domain.py",
+            "verdicts.py",
+        ),
     script:
         "../../scripts/write_report.py"

@@ -40,7 +40,7 @@ rule plot_types:
         runtime=20,
     params:
         title=lambda wildcards: f"{wildcards.sample}: cell types by {source_words(wildcards.source)}",
-        code=code_digest("figures", "type_colours.py"),
+        code=code_digest("figures", "raster.py", "type_colours.py"),
     script:
         "../../scripts/plot_types.py"
 
@@ -79,6 +79,13 @@ rule plot_agreement:
     params:
         title=lambda wildcards: f"{wildcards.sample}: measured against predicted cell types",
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "annotation/agreement.py", "type_colours.py", "image"),
+        code=code_digest(
+            "figures",
+            "annotation/agreement.py",
+            "neighbourhood.py",
+            "raster.py",
+            "type_colours.py",
+            "image",
+        ),
     script:
         "../../scripts/plot_agreement.py"

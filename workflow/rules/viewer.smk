@@ -32,6 +32,7 @@ rule write_viewer:
         experiment=FIRST,
         blocks=shown_blocks,
         annotated=annotated(),
+        shown=shown_sources,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         n_genes=lookup(dpath="viewer/n_genes", within=config),
         jpeg_quality=lookup(dpath="viewer/jpeg_quality", within=config),
@@ -42,6 +43,8 @@ rule write_viewer:
             "expression.py",
             "splits.py",
             "evaluation/stored.py",
+            "evaluation/summary.py",
+            "uncertainty/domain.py",
         ),
     script:
         "../../scripts/write_viewer.py"

@@ -22,6 +22,7 @@ LOG = logging.getLogger(__name__)
 SILHOUETTE_UNITS = 10_000  # a random sample of more: the score takes all pairs
 BROAD, CLUSTER = "broad_class", "cluster"
 N_PERMUTATIONS = 200
+NAMED_FROM = 0.9  # share of units whose given label is a name that predictions could bear
 AGREEMENT_COLUMNS = [
     "reference", "level", "n_units", "share_compared", "n_reference", "n_predicted", "ari", "nmi",
     "accuracy", "accuracy_by_chance", "balanced_accuracy", "kappa",
@@ -35,15 +36,21 @@ def shared_units(measured: ad.AnnData, predicted: ad.AnnData) -> tuple[ad.AnnDat
 
 
 def agreement(
-    reference: pd.Series, predicted: pd.Series, name: str, level: str
+    reference: pd.Series,
+    predicted: pd.Series,
+    name: str,
+    level: str,
+    vocabulary: set[str] | None = None,
 ) -> dict[str, object]:
     """Scores of two labellings of the same units; missing labels are left out, and counted.
 
     A reference of "unknown" is no truth, and is left out, too; where it is predicted, it is wrong.
     Accuracy, the accuracy that the two sets of shares would reach by chance, balanced accuracy
     (mean over the reference's labels) and kappa are of labels with the same names, and NaN where
-    the labellings share none, and of clusters, whose numbers mean nothing. Keys:
-    AGREEMENT_COLUMNS.
+    the labellings share none, and of clusters, whose numbers mean nothing. `vocabulary` are the
+    names that predictions could bear, for a reference with names of its own: where less than 90 %
+    of the units have one of these, no accuracy is given. Names are the same in any case of letters.
+    Keys: AGREEMENT_COLUMNS.
     """
     known = reference.notna() & (reference.astype(object) != UNKNOWN)
     both = known.to_numpy() & predicted.notna().to_numpy()
@@ -55,7 +62,12 @@ def agreement(
         return row
     row |= {"n_reference": len(np.unique(a)), "n_predicted": len(np.unique(b))}
     row |= {"ari": adjusted_rand_score(a, b), "nmi": normalized_mutual_info_score(a, b)}
-    if level != CLUSTER and set(a) & set(b):
+    a, b = (np.char.lower(side.astype(str)) for side in (a, b))
+    if vocabulary is None:
+        is_nameable = bool(set(a) & set(b))
+    else:
+        is_nameable = np.isin(a, [word.lower() for word in vocabulary]).mean() >= NAMED_FROM
+    if level != CLUSTER and is_nameable:
         labels = np.unique(np.concatenate([a, b]))
         shares = [np.array([(side == label).mean() for label in labels]) for side in (a, b)]
         accuracy, chance = float((a == b).mean()), float(shares[0] @ shares[1])

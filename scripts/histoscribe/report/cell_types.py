@@ -92,6 +92,7 @@ class AgreementRow:
     reference: str
     level: str
     n_units: str
+    compared: str
     accuracy: str
     by_chance: str
     kappa: str
@@ -108,6 +109,7 @@ def agreement_rows(results: Results) -> list[AgreementRow]:
             reference=row["reference"],
             level=LEVELS[row["level"]],
             n_units=whole(row["n_units"]),
+            compared=percent(row["share_compared"]),
             accuracy=percent(row["accuracy"]),
             by_chance=percent(row["accuracy_by_chance"]),
             kappa=number(row["kappa"], 2),
