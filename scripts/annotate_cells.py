@@ -44,7 +44,7 @@ def main(
     reference: Path | None = None,
     reference_label: str = "cell_type",
 ) -> None:
-    units = units_in_role(read_h5ad(expression), blocks, TEST)
+    units = units_in_role(read_h5ad(expression, ("probability",)), blocks, TEST)
     table = read_markers(tables, organs, broad_classes, units.var_names)
     if is_measured:
         pcs = describe_measured(units, clustering, target_sum)

@@ -9,7 +9,7 @@ from histoscribe.joblog import job_log
 
 
 def main(files: SectionFiles, slide: Path, n_genes: int, output: Path) -> None:
-    section, outlines, colours = files.read()
+    section, outlines, colours = files.read(layers=())
     origin_px = bounds_origin_px(slide)
     write_qupath(section, outlines, output, n_genes, colours, origin_px)
 

@@ -11,7 +11,7 @@ def main(files: SectionFiles, image: Path, image_um_per_px: float, output: Path)
     require_packages("xenium_explorer")
     from histoscribe.handover.xenium_explorer import write_explorer
 
-    section, outlines, _ = files.read()
+    section, outlines, _ = files.read(layers=())
     write_explorer(section, outlines, image, image_um_per_px, output)
 
 

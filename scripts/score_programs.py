@@ -16,7 +16,6 @@ from histoscribe.programs.gathering import (
 from histoscribe.programs.scoring import (
     leading_genes,
     log_normalised,
-    read_prediction,
     score_sets,
 )
 from histoscribe.splits import TEST, units_in_role
@@ -40,7 +39,7 @@ def main(
         units = read_h5ad(expression)
         levels = log_normalised(units, target_sum)
     else:
-        units = levels = units_in_role(read_prediction(expression), blocks, TEST)
+        units = levels = units_in_role(read_h5ad(expression, ()), blocks, TEST)
     programs = programs_in_data(
         gather_programs(sets, settings["organs"]),
         units.var_names,

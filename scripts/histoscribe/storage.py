@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anndata as ad
+import h5py
 
 from histoscribe.errors import UserError, problem
 
@@ -50,10 +51,18 @@ def write_h5ad(adata: ad.AnnData, path: str | Path) -> None:
         adata.write_h5ad(partial, compression="gzip", compression_opts=1)
 
 
-def read_h5ad(path: str | Path) -> ad.AnnData:
-    """Read an AnnData file. Raises UserError where it is damaged."""
+def read_h5ad(path: str | Path, layers: tuple[str, ...] | None = None) -> ad.AnnData:
+    """Read an AnnData file, with all its layers or only those named. Raises UserError where it is
+    damaged."""
     try:
-        return ad.read_h5ad(path)
+        if layers is None:
+            return ad.read_h5ad(path)
+        with h5py.File(path) as file:
+            names = ("X", "obs", "var", "obsm", "uns")
+            parts = {name: ad.io.read_elem(file[name]) for name in names if name in file}
+            stored = file["layers"] if "layers" in file else {}
+            kept = {name: ad.io.read_elem(stored[name]) for name in layers if name in stored}
+        return ad.AnnData(**parts, layers=kept)
     except (OSError, KeyError) as error:
         raise UserError(
             problem(str(path), f"an unreadable file ({error})", "an .h5ad file", "Delete it.")

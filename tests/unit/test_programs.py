@@ -22,7 +22,6 @@ from histoscribe.programs.scoring import (
     leading_genes,
     log_normalised,
     n_expression_bins,
-    read_prediction,
     score_sets,
 )
 
@@ -258,9 +257,9 @@ def test_predictions_are_read_without_their_layers(units, tmp_path):
     adata = ad.AnnData(levels, obs=units.obs, var=units.var, obsm=dict(units.obsm))
     adata.layers["lower"] = levels
     adata.write_h5ad(tmp_path / "p.h5ad")
-    read = read_prediction(tmp_path / "p.h5ad")
+    read = read_h5ad(tmp_path / "p.h5ad", ())
     assert (levels == read.X).all() and not read.layers
     assert list(read.var_names) == GENES
     (tmp_path / "broken.h5ad").write_bytes(b"x")
     with pytest.raises(UserError, match=r"broken\.h5ad"):
-        read_prediction(tmp_path / "broken.h5ad")
+        read_h5ad(tmp_path / "broken.h5ad", ())

@@ -30,11 +30,16 @@ class SectionFiles:
     annotations: dict[str, list[Path]] = field(default_factory=dict)
     all_annotations: list[Path] = field(default_factory=list)
 
-    def read(self) -> tuple[Section, np.ndarray, dict[str, str]]:
-        """The section, the outlines of its units (n_units,) in um, and the run's colours."""
+    def read(
+        self, layers: tuple[str, ...] | None = None
+    ) -> tuple[Section, np.ndarray, dict[str, str]]:
+        """The section, the outlines of its units (n_units,) in um, and the run's colours.
+
+        `layers` of the predictions that are read; None: all.
+        """
         section = gather_section(
             read_h5ad(self.units),
-            [read_h5ad(path) for path in self.predictions],
+            [read_h5ad(path, layers) for path in self.predictions],
             self.blocks,
             [pd.read_csv(path, sep="\t") for path in self.scores],
             {

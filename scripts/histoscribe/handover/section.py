@@ -65,7 +65,8 @@ def gather_section(
             )
         )
     order = units.obs_names[units.obs_names.isin(predicted.obs_names)]
-    predicted = predicted[order].copy()
+    if not predicted.obs_names.equals(order):
+        predicted = predicted[order].copy()
     is_measured = facts["platform"] != UNMEASURED
     if is_measured:
         target_sum = recall(predictions[0].uns)["target_sum"]

@@ -43,16 +43,6 @@ def log_normalised(units: ad.AnnData, target_sum: float | str) -> ad.AnnData:
     )
 
 
-def read_prediction(path: Path) -> ad.AnnData:
-    """Predicted levels, genes and places of units, without the layers beside them."""
-    try:
-        with h5py.File(path) as file:
-            parts = {name: ad.io.read_elem(file[name]) for name in ("X", "obs", "var", "obsm")}
-    except (OSError, KeyError) as error:
-        raise unreadable(path, error) from error
-    return ad.AnnData(**parts)
-
-
 def n_expression_bins(n_genes: int) -> int:
     """How many bins score_genes is asked for: the most, up to 25, that hold 30 genes or more each.
 
