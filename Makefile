@@ -7,11 +7,17 @@ INSTALLED := .venv/.installed
 SNAKEMAKE := .venv/bin/snakemake
 SOURCES := scripts tests
 
-.PHONY: demo test benchmark lint vendor clean
+.PHONY: demo screenshots test benchmark lint vendor clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --nolock --quiet rules host
 	@.venv/bin/python scripts/histoscribe/farewell.py results/demo
+
+# The README's pictures of the demo's report and viewer; needs Chromium.
+screenshots: demo
+	.venv/bin/python scripts/take_screenshots.py results/demo/report.html resources/images/demo_report.jpg
+	.venv/bin/python scripts/take_screenshots.py "results/demo/viewer/section-3/index.html#colour=type_predicted" \
+		resources/images/demo_viewer.jpg
 
 # Files of tests take turns on two workers, whose threads give way to each other's.
 test: $(INSTALLED)

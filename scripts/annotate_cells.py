@@ -53,6 +53,8 @@ def main(
         values = ad.AnnData(
             np.asarray(units.X, dtype=np.float32), obs=units.obs[[]], var=units.var[[]]
         )
+        if "probability" in units.layers:
+            values.layers["probability"] = units.layers["probability"]
         pcs = describe_predicted(values.X, clustering)
     found = cluster_units(pcs, clustering, seed)
     ranked = markers(values, found.cluster)

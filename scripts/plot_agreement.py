@@ -37,11 +37,7 @@ def main(
     truth, guess = shared_units(read_h5ad(measured), read_h5ad(predicted))
     mapped = mapped_units(truth, gpd.read_parquet(nuclei) if nuclei else None)
     named = {"measured": truth.obs, "predicted": guess.obs}
-    sides = Sides(
-        mapped,
-        {name: obs["type"] for name, obs in named.items()},
-        {name: obs["broad_class"] for name, obs in named.items()},
-    )
+    sides = Sides(mapped, {name: obs["broad_class"] for name, obs in named.items()})
     whole = window_of(mapped.xy_um, mapped.size_um)
     windows = {"whole": whole, "zoom": varied_window(mapped, truth.obs["broad_class"], whole)}
     images = {k: read_window(image, um_per_px, w.bounds, IMAGE_PX) for k, w in windows.items()}

@@ -60,6 +60,7 @@ if __name__ == "__main__" and "snakemake" in globals():
                 leakage=dict(zip(params.checked, inputs.leakage, strict=True)),
                 predicted=dict(zip(map(tuple, params.predicted), inputs.predicted, strict=True)),
                 clusters=dict(zip(map(tuple, params.annotated), inputs.clusters, strict=True)),
+                agreement=dict(zip(map(tuple, params.compared), inputs.agreement, strict=True)),
                 benchmarks=params.benchmarks,
             ),
             figures=[Path(path) for path in inputs.figures],

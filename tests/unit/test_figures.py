@@ -7,7 +7,7 @@ from matplotlib.image import AxesImage
 from histoscribe.figures.ablation import CEILING, SCORES, ablation_table, draw_ablation
 from histoscribe.figures.gene_maps import distinct_best_genes
 from histoscribe.figures.program_maps import choose_programs, draw_program_maps
-from histoscribe.figures.style import save_figure, upper_cut
+from histoscribe.figures.style import round_length, save_figure, short_number, upper_cut
 from histoscribe.figures.term_dots import draw_terms, top_terms
 
 
@@ -67,10 +67,23 @@ def test_best_genes_that_look_alike_are_shown_once():
     assert distinct_best_genes(scores, predicted, 4) == ["A", "B", "C", "A2"]
 
 
+def test_scale_bars_are_round_and_the_same_for_like_panels():
+    assert round_length(200.0) == (50, "50 µm")
+    assert round_length(200.0 - 1e-11) == (50, "50 µm")
+    assert round_length(3999.0)[1] == "500 µm"
+    assert round_length(4001.0)[1] == "1 mm"
+
+
+def test_numbers_at_ticks_are_short():
+    assert [short_number(v) for v in (0, 0.25, 1200, 45_000, 3e6)] == [
+        "0", "0.25", "1,200", "45k", "3M"
+    ]  # fmt: skip
+
+
 def test_colour_range_ends_at_the_99th_percentile():
     assert upper_cut(np.arange(101.0)) == 99
     assert upper_cut(np.array([0.0] * 999 + [5.0])) == 5.0
-    assert upper_cut(np.zeros(5)) > 0
+    assert upper_cut(np.zeros(5)) == 1
 
 
 def test_programs_drawn_are_those_whose_measured_map_is_signal():

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+import plot_overlay
 from histoscribe.errors import UserError
 from histoscribe.expression import targets
 from histoscribe.gene_names import (
@@ -146,3 +147,18 @@ def test_nothing_is_said_of_genes_that_can_not_be_known_yet(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 40)
     assert bundle_gene_names(tmp_path / "broken.safetensors") is None
     assert overlay_problems([], [], None) == []
+
+
+def test_an_overlay_says_which_side_knows_the_gene(files):
+    units, predicted, paths = files
+    with open_side_by_side(*paths, None) as section:
+        both = plot_overlay.overlaid(section, "G3", "s")
+        assert list(both.values) == ["predicted", "measured"] and both.notes == []
+        np.testing.assert_array_equal(both.values["predicted"], predicted[:, "G3"].X.ravel())
+        np.testing.assert_allclose(both.values["measured"], targets(units, ["G3"], "median")[:, 0])
+        (note,) = plot_overlay.overlaid(section, "G11", "s").notes
+        assert note.startswith("Measured only")
+        new = plot_overlay.overlaid(section, "UNMEASURED", "s")
+        assert list(new.values) == ["predicted"] and "was not measured" in new.notes[0]
+        with pytest.raises(UserError, match=r"no gene g3 among 13 .* Close to it: G3"):
+            plot_overlay.overlaid(section, "g3", "s")

@@ -15,11 +15,21 @@ CODE = ("workflow", "scripts", "resources", "envs", "config")
 class Workplace:
     """A folder in which snakemake runs as a user's clone would."""
 
-    def __init__(self, folder: Path, repository: Path) -> None:
+    def __init__(self, folder: Path, repository: Path, is_whole: bool) -> None:
         self.folder = folder
         for name in CODE:
             ignore = shutil.ignore_patterns("retrieved", "__pycache__")
             shutil.copytree(repository / name, folder / name, ignore=ignore)
+        if not is_whole:
+            self._end_with_the_scores()
+
+    def _end_with_the_scores(self) -> None:
+        """Neither cell types nor programs, viewer or exports, for time."""
+        path = self.folder / "config/config.yaml"
+        defaults = yaml.safe_load(path.read_text())
+        defaults["annotation"]["enabled"] = defaults["viewer"]["enabled"] = False
+        defaults["programs"]["sets"] = defaults["export"]["formats"] = []
+        path.write_text(yaml.safe_dump(defaults, sort_keys=False))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
@@ -60,7 +70,7 @@ class Workplace:
 
 @pytest.fixture(scope="session")
 def new_workplace(tmp_path_factory, repository):
-    def make(name: str) -> Workplace:
-        return Workplace(tmp_path_factory.mktemp(name), repository)
+    def make(name: str, is_whole: bool = False) -> Workplace:
+        return Workplace(tmp_path_factory.mktemp(name), repository, is_whole)
 
     return make

@@ -14,7 +14,7 @@ COLUMNS = ["sample", "donor", "platform", "path", "image", "um_per_px", "unit", 
 
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
-    return new_workplace("bad_inputs")
+    return new_workplace("bad_inputs", is_whole=True)
 
 
 class Case:

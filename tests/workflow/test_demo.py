@@ -38,7 +38,7 @@ SIDE_UM = 500
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
     """The demo on sections a quarter the size, run once for this module."""
-    workplace = new_workplace("demo")
+    workplace = new_workplace("demo", is_whole=True)
     (workplace.folder / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
     demo = yaml.safe_load((workplace.folder / "config/demo/config.yaml").read_text())
     simulation = {
@@ -231,7 +231,7 @@ def test_a_second_run_does_nothing(workplace):
 
 def jobs_of(words):
     """Rule names and counts of a dry run's table of jobs."""
-    rows = words.split("Job stats:")[1].split("total")[0].splitlines()
+    rows = words.split("Job stats:")[1].split("\ntotal")[0].splitlines()
     return {
         cells[0]: int(cells[1])
         for line in rows
@@ -239,12 +239,15 @@ def jobs_of(words):
     }
 
 
-@pytest.mark.parametrize("name", ["matplotlibrc", "palette.tsv"])
-def test_a_changed_look_redraws_figures_and_nothing_else(workplace, name):
+@pytest.mark.parametrize(
+    ("name", "line"), [("matplotlibrc", "font.size: 8"), ("palette.tsv", "another\t#123456")]
+)
+def test_a_changed_look_redraws_figures_and_nothing_else(workplace, name, line):
     path = workplace.folder / "resources" / name
-    before = path.stat()
-    path.touch()
+    before, text = path.stat(), path.read_text()
+    path.write_text(f"{text}{line}\n")
     words = workplace.run("-n", "figures", "--configfile", workplace.config)
+    path.write_text(text)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     jobs = jobs_of(words)
     assert jobs.pop("figures") == 1

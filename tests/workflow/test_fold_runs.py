@@ -59,7 +59,8 @@ def configure(workplace, run, rows, **changes):
 def test_blocks_of_one_section_take_turns(workplace):
     workplace.keep_baselines("training-mean", "random-weights")
     folds = {"scheme": "blocks", "n_folds": 2, "block_um": 100}
-    arguments = configure(workplace, "blocks", [("a", "d1", "train")], folds=folds)
+    export = {"formats": ["qupath"]}
+    arguments = configure(workplace, "blocks", [("a", "d1", "train")], folds=folds, export=export)
     workplace.run(*arguments)
     results = workplace.folder / "results/blocks"
     summary = pd.read_csv(results / "summary.tsv", sep="\t")

@@ -24,7 +24,7 @@ SETS = [
 
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
-    workplace = new_workplace("programs")
+    workplace = new_workplace("programs", is_whole=True)
     rows = []
     for seed, (sample, split) in enumerate((("a", "train"), ("b", "test"))):
         folder = workplace.folder / sample

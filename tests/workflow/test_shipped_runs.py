@@ -9,7 +9,7 @@ from histoscribe.experiments import BASELINES
 
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
-    return new_workplace("shipped")
+    return new_workplace("shipped", is_whole=True)
 
 
 def test_demo_plans(workplace):

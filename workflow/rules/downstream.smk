@@ -117,7 +117,7 @@ def annotation_files():
         return []
     return [f"<results>/annotated/{source}/{sample}.h5ad" for source, sample in annotated()] + [
         f"<results>/annotated/agreement/{experiment}/{fold}/{sample}.tsv"
-        for experiment, fold, sample in pairs()
+        for experiment, fold, sample in compared_annotations()
     ]
 
 
@@ -263,8 +263,12 @@ def viewer_parts():
     return sorted(map(str, Path("resources/viewer").glob("*/*.*")))
 
 
+def viewed_samples():
+    return shown_samples() if config["viewer"]["enabled"] else []
+
+
 def viewers():
-    return expand("<results>/viewer/{sample}", sample=shown_samples())
+    return expand("<results>/viewer/{sample}", sample=viewed_samples())
 
 
 def exports():
@@ -303,7 +307,12 @@ def counted_sections():
 
 def viewer_links():
     """Pages of the viewer by sample, as the report in the results folder links to them."""
-    return {sample: f"viewer/{sample}/index.html" for sample in shown_samples()}
+    return {sample: f"viewer/{sample}/index.html" for sample in viewed_samples()}
+
+
+def compared_annotations():
+    """(experiment, fold, sample) whose predicted types are compared with measured ones."""
+    return pairs() if annotated() else []
 
 
 def report_templates():

@@ -19,9 +19,14 @@ rule plot_gene_maps:
         multiext(
             "<results>/figures/gene_maps/{experiment}/{fold}/{sample}",
             pdf=".pdf",
-            png=".png",
             tsv=".tsv",
             insets=".insets.tsv",
+        ),
+        png=report(
+            "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.png",
+            category="3. Maps",
+            caption="../report/gene_maps.rst",
+            labels={"section": "{sample}", "fold": "{fold}"},
         ),
     log:
         "<logs>/plot_gene_maps/{experiment}.{fold}.{sample}.log",

@@ -19,6 +19,9 @@ rule write_report:
         alignments=alignments(RUN.sections),
         leakage=expand("<results>/folds/{fold}/leakage.tsv", fold=FOLDS) if IS_TRAINED else [],
         clusters=[f"<results>/annotated/{source}/{s}.clusters.tsv" for source, s in annotated()],
+        agreement=[
+            f"<results>/annotated/agreement/{e}/{f}/{s}.tsv" for e, f, s in compared_annotations()
+        ],
         figures=figure_files(),
         defaults="config/config.yaml",
         templates=report_templates(),
@@ -47,6 +50,7 @@ rule write_report:
         aligned=[name for name, section in RUN.sections.items() if section.is_measured],
         checked=list(FOLDS) if IS_TRAINED else [],
         annotated=annotated(),
+        compared=compared_annotations(),
         viewers=viewer_links(),
         links=run_links(
             IS_SCORED,

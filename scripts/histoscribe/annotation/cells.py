@@ -135,9 +135,10 @@ def cluster_units(pcs: np.ndarray, settings: ClusterSettings, seed: int) -> Clus
 def markers(expression: ad.AnnData, cluster: np.ndarray) -> pd.DataFrame:
     """Every gene's Wilcoxon test of each kept cluster against the other kept ones.
 
-    `expression.X` (n_units, n_genes) log1p, sparse or dense; `cluster` (n_units,), -1 left out.
-    Columns of `rank_genes`, then share_in and share_out (of units with more than 0), mean_in and
-    mean_out (of log1p values); genes of each cluster by falling z.
+    `expression.X` (n_units, n_genes) log1p, sparse or dense; its layer `probability`, where it has
+    one, says how likely each value is above 0; `cluster` (n_units,), -1 left out. Columns of
+    `rank_genes`, then share_in and share_out (of units that express the gene, or the mean
+    probability), mean_in and mean_out (of log1p values); genes of each cluster by falling z.
     """
     kept = cluster >= 0
     expression = expression[kept].copy()
@@ -151,7 +152,9 @@ def markers(expression: ad.AnnData, cluster: np.ndarray) -> pd.DataFrame:
     size = np.asarray(member.sum(axis=1)).ravel()[:, None]
     rows = ranked["cluster"].astype(int).to_numpy()
     columns = expression.var_names.get_indexer(ranked["gene"])
-    for name, matrix in (("share", values > 0), ("mean", values)):
+    expressed = expression.layers.get("probability")
+    expressed = values > 0 if expressed is None else expressed
+    for name, matrix in (("share", expressed), ("mean", values)):
         sums = member @ matrix
         sums = sums.toarray() if sparse.issparse(sums) else np.asarray(sums)
         total, n_units = sums.sum(axis=0), size.sum()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from scipy import ndimage
 
 from histoscribe.figures.maps import MappedUnits, draw_box, show_window, unit_pixels
@@ -17,7 +16,9 @@ from histoscribe.figures.types import UNNAMED_COLOUR, paint_types
 from histoscribe.figures.windows import Window
 
 MAX_CLASSES = 10
-ZONE_UM = 12.0  # zones are smoothed by it, so that their outlines are no lace of single units
+ZONE_UM = 25.0  # zones of nuclei are smoothed by it, so that their outlines are no lace
+ZONE_UNITS = 1.5  # those of bins and spots by so many of their widths
+LEAST_WEIGHT = 1e-4  # of smoothed units: less is outside the tissue
 ZONE_PX = 260
 PANEL_MM = 57.0
 GAP_MM = (WIDTH_MM - 3 * PANEL_MM) / 2
@@ -29,10 +30,9 @@ DARK = 0.55  # share from which numbers are white
 
 @dataclass(frozen=True)
 class Sides:
-    """Labels of the same units, (n_units,) each: by side's name, the measured one first."""
+    """Broad classes of the same units, (n_units,) each: by side's name, the measured one first."""
 
     units: MappedUnits
-    types: dict[str, pd.Series]
     classes: dict[str, pd.Series]
 
 
@@ -46,7 +46,7 @@ def draw_agreement(
     colours: dict[str, str],
     title: str,
 ) -> Page:
-    """H&E, measured and predicted types, whole and at one zoom with zones; shares; confusion.
+    """H&E, measured and predicted classes, whole and at one zoom with zones; shares; confusion.
 
     `images` and `windows` by "whole" and "zoom"; `confusion`, `proportions` and `scores` are the
     tables of compare_annotation at the level of broad classes.
@@ -60,11 +60,11 @@ def draw_agreement(
     bottom = max(
         34 + CLASS_ROW_MM * len(classes),
         8 + PIE_ROW_MM * len(_sides(proportions)),
-        10 + CELL_MM * matrix_rows + CLASS_NAME_MM + 6,
+        13 + CELL_MM * matrix_rows + CLASS_NAME_MM + 6,
     )
     page = Page(below + bottom)
     page.write(0, 0, title, WIDTH_MM, fontsize=8, fontweight="bold")
-    names = ["H&E", *(f"{name} types" for name in sides.types)]
+    names = ["H&E", *(f"{name} broad classes" for name in sides.classes)]
     tops = (10.0, 10 + heights[0] + 8)
     for column, name in enumerate(names[:3]):
         left = column * (PANEL_MM + GAP_MM)
@@ -76,8 +76,8 @@ def draw_agreement(
                 axes.imshow(images[key], extent=window.extent, interpolation="antialiased")
                 show_window(axes, window)
             else:
-                side = list(sides.types)[column - 1]
-                paint_types(axes, sides.units, sides.types[side], window, colours)
+                side = list(sides.classes)[column - 1]
+                paint_types(axes, sides.units, sides.classes[side], window, colours)
             if key == "whole":
                 draw_box(axes, zoom)
             else:
@@ -88,16 +88,14 @@ def draw_agreement(
         )
     page.write(
         PANEL_MM + GAP_MM, tops[1] + heights[1] + 1,
-        "black lines: zones of measured broad classes", fontsize=6, color="0.4",
+        "black lines: zones of measured classes; pale grey: no class", fontsize=6, color="0.4",
     )  # fmt: skip
     _draw_proportions(page, below, proportions, classes, colours)
     _draw_confusions(page, below, confusion, references, scores)
     return page
 
 
-def zones(
-    units: MappedUnits, classes: pd.Series, window: Window, smooth_um: float = ZONE_UM
-) -> tuple[np.ndarray, list[str]]:
+def zones(units: MappedUnits, classes: pd.Series, window: Window) -> tuple[np.ndarray, list[str]]:
     """The class that prevails around each pixel of a window, and the names of its numbers.
 
     (height_px, width_px); -1 where no unit of a class is near.
@@ -107,6 +105,7 @@ def zones(
     shown = unit_pixels(units, window, ZONE_PX)
     label = np.where(shown >= 0, code[shown], -1)
     step_um = window.width_um / shown.shape[1]
+    smooth_um = ZONE_UNITS * units.size_um if units.outlines is None else ZONE_UM
     weight = np.stack(
         [
             ndimage.gaussian_filter((label == i).astype(np.float32), smooth_um / step_um)
@@ -114,7 +113,7 @@ def zones(
         ]
         or [np.zeros(shown.shape, dtype=np.float32)]
     )
-    return np.where(weight.max(axis=0) > 0.05, weight.argmax(axis=0), -1), names
+    return np.where(weight.max(axis=0) > LEAST_WEIGHT, weight.argmax(axis=0), -1), names
 
 
 def _draw_zones(
@@ -150,14 +149,12 @@ def _draw_proportions(
             place, 100 * shown.loc[rows, side], height=0.92 * step, color=shades[number % 3],
             label=side,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)))
-    name_ticks(axes.yaxis, rows, 28, 6.5)
-    for tick, name in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_bbox(
-            {"facecolor": (*to_rgb(_colour(name, colours)), 0.35), "edgecolor": "none", "pad": 1}
-        )
+    axes.set_yticks([])
+    for place, name in enumerate(rows):
+        y = top + 5 + CLASS_ROW_MM * (place + 0.5)
+        page.swatch(0, y - 1.1, _colour(name, colours))
+        page.write(3.5, y, name, 25, fontsize=6.5, va="center")
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel("% of units")
     axes.legend(loc="lower right", fontsize=5.5, handlelength=1)
     for number, side in enumerate(sides):
@@ -182,9 +179,10 @@ def _draw_confusions(
         x = left + number * each
         page.write(x, top, f"predicted against {name}", each - 2, fontweight="bold")
         row = scores[scores["reference"] == name].iloc[0]
-        page.write(x, top + 4, score_words(row), each - 2, fontsize=6, color="0.3")
+        for line, words in enumerate(score_words(row)):
+            page.write(x, top + 4 + 3 * line, words, each - 2, fontsize=6, color="0.3")
         edge = min(CELL_MM, (each - CLASS_NAME_MM - 2) / max(len(columns), 1))
-        axes = page.panel(x + CLASS_NAME_MM, top + 9, edge * len(columns), edge * len(rows))
+        axes = page.panel(x + CLASS_NAME_MM, top + 11.5, edge * len(columns), edge * len(rows))
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(share.shape):
             if share[i, j] >= 0.005 and edge >= NUMBERED_MM:
@@ -201,14 +199,12 @@ def _draw_confusions(
         axes.set_xlabel("predicted (% of row)", fontsize=6)
 
 
-def score_words(row: pd.Series) -> str:
-    """The scores of one comparison in a line."""
-    words = [f"ARI {row['ari']:.2f}", f"NMI {row['nmi']:.2f}"]
+def score_words(row: pd.Series) -> list[str]:
+    """The scores of one comparison, a line each."""
+    lines = []
     if np.isfinite(row["accuracy"]):
-        words.insert(
-            0, f"accuracy {row['accuracy']:.0%} (by chance {row['accuracy_by_chance']:.0%})"
-        )
-    return ", ".join(words)
+        lines.append(f"accuracy {row['accuracy']:.0%}, by chance {row['accuracy_by_chance']:.0%}")
+    return [*lines, f"ARI {row['ari']:.2f}, NMI {row['nmi']:.2f}"]
 
 
 def _matrix(

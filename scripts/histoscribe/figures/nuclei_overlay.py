@@ -8,10 +8,9 @@ import shapely
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from scipy import ndimage
 
-from histoscribe.figures.maps import ground, show_window
+from histoscribe.figures.maps import draw_box, ground, show_window
 from histoscribe.figures.style import FULL_WIDTH, MM, draw_scale_bar
 from histoscribe.figures.windows import Window, places_within
 
@@ -110,14 +109,14 @@ def draw_nuclei(
         shown = outlines[np.sort(tree.query(shapely.box(*window.bounds)))]
         few = len(shown) <= MAX_OUTLINES
         axes.imshow(
-            image if few else ground(image, 0.2), extent=window.extent, interpolation="antialiased"
+            image if few else ground(image, 0.5), extent=window.extent, interpolation="antialiased"
         )
         if few:
             _draw_outlines(axes, shown, colours["outline"], 0.35 * max(number, 0.7))
         else:
             _draw_density(axes, shown, window)
         if number + 1 < len(windows):
-            _draw_box(axes, windows[number + 1], colours["zoom"])
+            draw_box(axes, windows[number + 1], colours["zoom"], 1.2)
         row = table.iloc[number]
         axes.set_title(
             f"{row['n_nuclei']:,.0f} nuclei, {_per_mm2(row['nuclei_per_mm2'])}\n"
@@ -152,7 +151,7 @@ def _draw_density(axes: Axes, outlines: np.ndarray, window: Window) -> None:
     drawn = axes.imshow(
         np.ma.masked_less(per_mm2, 0.02 * per_mm2.max()),
         extent=(*edges[1], *edges[0][::-1]),
-        alpha=0.6,
+        alpha=0.7,
     )
     beside = axes.inset_axes([0.5, -0.055, 0.5, 0.02])
     bar = axes.figure.colorbar(drawn, cax=beside, orientation="horizontal")
@@ -160,12 +159,3 @@ def _draw_density(axes: Axes, outlines: np.ndarray, window: Window) -> None:
     bar.outline.set_linewidth(0)
     bar.ax.tick_params(length=1.5, labelsize=5.5, pad=1.5)
     bar.ax.locator_params(nbins=3)
-
-
-def _draw_box(axes: Axes, window: Window, colour: str) -> None:
-    corner = (window.left, window.top)
-    axes.add_patch(
-        Rectangle(
-            corner, window.width_um, window.height_um, fill=False, ec=colour, lw=1.6, zorder=3
-        )
-    )

@@ -114,7 +114,7 @@ def draw_overlay(drawn: Overlaid, units: MappedUnits, pictures: list[Pictured]) 
     ]
     top = TOP_MM + n_rows * step + 0.6
     for number, note in enumerate(notes):
-        page.write(0, top + 3.0 * number, note, WIDTH_MM, fontsize=6, color="0.35")
+        page.write(0, top + 3.0 * number, note, fontsize=6, color="0.35")
     return page.figure
 
 

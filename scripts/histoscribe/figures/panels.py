@@ -55,6 +55,14 @@ class Page:
         line.spines[:].set_visible(False)
         self.write(left, top + 1.1, label, fontsize=6)
 
+    def swatch(self, left: float, top: float, colour: str, edge: float = 2.2) -> None:
+        """A square of a colour, for a legend."""
+        square = self.panel(left, top, edge, edge)
+        square.set_facecolor(colour)
+        square.set_xticks([])
+        square.set_yticks([])
+        square.spines[:].set_visible(False)
+
     def colour_bar(self, left: float, top: float, width: float, key: ScalarMappable) -> None:
         """A thin horizontal bar with few ticks below it."""
         bar = self.figure.colorbar(

@@ -29,6 +29,7 @@ READABLE = {
 }
 LOGARITHMIC = ("umi", "n_genes")
 N_BARS = 48
+LEAST_ROWS = 4  # that a panel of bars has room for, so that few bars stay thin
 SHOWN_PERCENTILE = 99.5
 
 
@@ -144,7 +145,7 @@ def _draw_bars(
         axes.text(200, place, f"{percent:.1f} %", va="center", ha="right", fontsize=6)
     axes.set_yticks(places, labels)
     axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
+    axes.set_ylim(max(places[-1], LEAST_ROWS - 1) + 0.5, -0.5)
     axes.set_xlim(0, 200)
     axes.set_xticks([0, 50, 100])
     axes.spines[["left", "bottom"]].set_visible(False)

@@ -61,8 +61,9 @@ def short_number(value: float, _place: int | None = None) -> str:
 
 def round_length(width_um: float) -> tuple[float, str]:
     """A round length of a quarter of a panel's width or less, and its name."""
-    exponent = np.floor(np.log10(width_um / 4))
-    length = max(f * 10**exponent for f in (1, 2, 5) if f * 10**exponent <= width_um / 4)
+    longest = width_um / 4 * (1 + 1e-6)  # rounding must not halve it
+    exponent = np.floor(np.log10(longest))
+    length = max(f * 10**exponent for f in (1, 2, 5) if f * 10**exponent <= longest)
     return length, in_words(length)
 
 

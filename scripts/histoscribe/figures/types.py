@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize, to_rgb
 
 from histoscribe.figures.maps import MappedUnits, averaged, show_window, unit_pixels
 from histoscribe.figures.panels import WIDTH_MM, Page, name_ticks
+from histoscribe.figures.style import MM
 from histoscribe.figures.windows import Window
 
 GENES_A_TYPE = 3
@@ -21,7 +22,7 @@ PANEL_PX = 900
 MAP_MM, UMAP_MM = 72.0, 58.0
 ROW_MM, LEGEND_ROW_MM = 4.6, 3.9
 DOTS_LEFT_MM, GENE_MM = 42.0, 26.0  # room for the names of types and of genes
-DOT_MM2 = 11.0  # of a gene that all units have
+DOT_SHARE = 0.88  # diameter of the largest dot, of the room it has
 
 
 def type_shares(types: pd.Series) -> pd.Series:
@@ -168,11 +169,7 @@ def _draw_legend(
         rows.append(("other and no type", UNNAMED_COLOUR, rest))
     for place, (name, colour, share) in enumerate(rows, 1):
         y = top + LEGEND_ROW_MM * place
-        swatch = page.panel(left, y + 0.3, 2.2, 2.2)
-        swatch.set_facecolor(colour)
-        swatch.set_xticks([])
-        swatch.set_yticks([])
-        swatch.spines[:].set_visible(False)
+        page.swatch(left, y + 0.3, colour)
         shown = f"{name} ?" if name in doubtful else name
         page.write(left + 3.5, y, shown, width - 12, fontsize=6.5)
         page.write(WIDTH_MM, y, f"{100 * share:.1f}", fontsize=6.5, ha="right")
@@ -190,9 +187,12 @@ def _draw_dots(
     column = dots["gene"].map({gene: i for i, gene in enumerate(genes)})
     row = dots["type"].map({name: i for i, name in enumerate(types)})
     key = ScalarMappable(Normalize(0, 1), "viridis_r")
+    largest = max(float(dots["share_in"].max()), 0.01)
+    diameter_pt = DOT_SHARE * min(ROW_MM, width / len(genes)) * MM * 72
     axes.scatter(
-        column, row, s=DOT_MM2 * 2.2 * dots["share_in"], c=key.to_rgba(dots["level"]), linewidths=0
-    )
+        column, row, s=diameter_pt**2 * dots["share_in"] / largest, c=key.to_rgba(dots["level"]),
+        linewidths=0,
+    )  # fmt: skip
     axes.set_xlim(-0.7, len(genes) - 0.3)
     axes.set_ylim(len(types) - 0.4, -0.6)
     axes.set_xticks(range(len(genes)), genes, rotation=90, fontstyle="italic")
@@ -205,10 +205,11 @@ def _draw_dots(
     axes.spines[:].set_visible(False)
     right = left + width + 5
     page.write(right, top, "share of units", fontsize=6)
-    for place, share in enumerate((0.1, 0.5, 1.0)):
+    for place, share in enumerate((0.1 * largest, 0.5 * largest, largest)):
         dot = page.panel(right + 6 * place, top + 3.5, 5, 5)
-        dot.scatter([0], [0], s=DOT_MM2 * 2.2 * share, color="0.4", linewidths=0)
+        dot.scatter([0], [0], s=diameter_pt**2 * share / largest, color="0.4", linewidths=0)
         dot.axis("off")
-        page.write(right + 6 * place + 2.5, top + 8.5, f"{share:.0%}", fontsize=5.5, ha="center")
+        words = f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+        page.write(right + 6 * place + 2.5, top + 8.5, words, fontsize=5.5, ha="center")
     page.write(right, top + 13, "mean, of highest", fontsize=6)
     page.colour_bar(right, top + 16.5, 15, key)

@@ -10,7 +10,7 @@ from histoscribe.report.wording import NOTHING, number, percent, whole
 
 MEASURED = "measured"
 N_MARKERS = 6
-SHOWN_SCORES = 10
+LEVELS = {"broad_class": "broad classes", "type": "types", "cluster": "clusters"}
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,36 @@ def _row(row: dict) -> TypeRow:
     )
 
 
-def agreement_rows(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Scores of agreement by section: (section, [(score, value)])."""
-    found = []
-    for (_, fold, sample), table in results.agreement.items():
-        if table.empty:
-            continue
-        scores = table.iloc[0].to_dict()
-        words = [
-            (name.replace("_", " "), number(float(value)))
-            for name, value in scores.items()
-            if isinstance(value, float | int) and not isinstance(value, bool)
-        ]
-        found.append((f"{sample} (fold {fold})", words[:SHOWN_SCORES]))
-    return found
+@dataclass(frozen=True)
+class AgreementRow:
+    """One comparison of predicted types, in words."""
+
+    sample: str
+    reference: str
+    level: str
+    n_units: str
+    accuracy: str
+    by_chance: str
+    kappa: str
+    ari: str
+    nmi: str
+
+
+def agreement_rows(results: Results) -> list[AgreementRow]:
+    """Predicted against measured types, and given labels, section by section."""
+    several = len({fold for _, fold, _ in results.agreement}) > 1
+    return [
+        AgreementRow(
+            sample=f"{sample} ({fold})" if several else sample,
+            reference=row["reference"],
+            level=LEVELS[row["level"]],
+            n_units=whole(row["n_units"]),
+            accuracy=percent(row["accuracy"]),
+            by_chance=percent(row["accuracy_by_chance"]),
+            kappa=number(row["kappa"], 2),
+            ari=number(row["ari"], 2),
+            nmi=number(row["nmi"], 2),
+        )
+        for (_, fold, sample), table in results.agreement.items()
+        for _, row in table.iterrows()
+    ]

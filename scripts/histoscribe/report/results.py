@@ -67,6 +67,7 @@ class Results:
         leakage: dict[str, str],
         predicted: dict[Key, str],
         clusters: dict[tuple[str, str], str],
+        agreement: dict[Key, str],
         benchmarks: str,
     ) -> "Results":
         """What these files say; paths of what a run does not have are None or left out.
@@ -87,6 +88,7 @@ class Results:
             leakage=tables(leakage),
             predicted={key: read_prediction(Path(path)) for key, path in predicted.items()},
             clusters=tables(clusters),
+            agreement=tables(agreement),
             jobs=read_jobs(Path(benchmarks)),
         )
 
