@@ -62,7 +62,7 @@ def main(
     annotated = ad.AnnData(obs=name_units(found.cluster, named, units.obs_names))
     if reference is not None:
         known = read_reference(reference, reference_label, values, seed)
-        carried = transfer_to_clusters(known, values, found.cluster, naming.ambiguous_from)
+        carried = transfer_to_clusters(known, values, found.cluster)
         named = named.join(carried, on="cluster")
         annotated.obs = annotated.obs.join(transfer_to_units(known, values, found.cluster))
     annotated.obsm["X_pca"], annotated.obsm["X_umap"] = found.pcs, found.umap

@@ -22,7 +22,15 @@ SETTINGS = NamingSettings()
 def ranked_of(folds, p=0.001):
     """Marker tests with these fold changes, (clusters, genes)."""
     rows = [
-        {"cluster": c, "gene": g, "log2_fold_change": f, "z": f, "adjusted_p": p}
+        {
+            "cluster": c,
+            "gene": g,
+            "log2_fold_change": f,
+            "z": f,
+            "adjusted_p": p,
+            "share_in": 0.5,
+            "share_out": 0.5,
+        }
         for c, row in enumerate(folds)
         for g, f in zip(GENES, row, strict=True)
     ]
@@ -80,6 +88,18 @@ def test_genes_without_evidence_score_nothing():
     assert score_types(weak, table, SETTINGS).loc[0, "a"] == 0
     named = name_clusters(weak, np.array([9]), np.array([True]), table, SETTINGS)
     assert named.loc[0, "type"] == "unknown" and named.loc[0, "markers"] == ""
+
+
+def test_genes_that_hardly_any_unit_has_are_no_evidence():
+    table = table_of({"rare": GENES[:3], "common": GENES[3:6]})
+    ranked = ranked_of(folds_of(GENES[:6]))
+    ranked.loc[:2, ["log2_fold_change", "share_in"]] = [4.0, 0.005]
+    assert score_types(ranked, table, NamingSettings(min_share=0.0)).loc[0].idxmax() == "rare"
+    found = name_clusters(ranked, np.array([9]), np.array([True]), table, SETTINGS)
+    assert found.loc[0, "type"] == "common" and found.loc[0, "runner_up"] == ""
+    lost = ranked_of([[-2.0] * 3 + [0.0] * 9])
+    lost["share_in"] = 0.0  # a gene that is lost was common elsewhere
+    assert score_types(lost, table, SETTINGS).loc[0, "rare"] < -1
 
 
 def test_weights_of_shared_and_of_absent_markers():

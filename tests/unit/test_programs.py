@@ -24,6 +24,7 @@ from histoscribe.programs.scoring import (
     n_expression_bins,
     score_sets,
 )
+from histoscribe.storage import read_h5ad
 
 N_UNITS = 400
 CONTROL_FROM = 0  # always

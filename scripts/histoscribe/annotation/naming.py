@@ -17,13 +17,16 @@ class NamingSettings:
     """What counts as evidence, and when a name is given.
 
     A gene counts where its adjusted P is below `adjusted_p_below` and its |log2 fold change| at
-    least `abs_log2fc_from` (the paper's 0.25); fold changes are cut at `max_log2fc`. A name needs a
-    score of `min_score` and `min_markers` markers that stand out; else the cluster is unknown. It
-    is ambiguous where the runner-up reaches `ambiguous_from` of the score.
+    least `abs_log2fc_from` (the paper's 0.25), in `min_share` of the units or more on the side
+    where it is higher: ten of 2,000 bins with a CD3D make no T cells of them. Fold changes are cut
+    at `max_log2fc`. A name needs a score of `min_score` and `min_markers` markers that stand out;
+    else the cluster is unknown. It is ambiguous where the runner-up reaches `ambiguous_from` of the
+    score.
     """
 
     adjusted_p_below: float = 0.01
     abs_log2fc_from: float = 0.25
+    min_share: float = 0.02
     max_log2fc: float = 3.0
     min_markers: int = 2
     min_score: float = 2.0
@@ -136,6 +139,8 @@ def _evidence(ranked: pd.DataFrame, settings: NamingSettings) -> pd.DataFrame:
     counts = (ranked["adjusted_p"] < settings.adjusted_p_below) & (
         ranked["log2_fold_change"].abs() >= settings.abs_log2fc_from
     )
+    higher = ranked["share_in"].where(ranked["log2_fold_change"] > 0, ranked["share_out"])
+    counts &= higher >= settings.min_share
     cut = ranked["log2_fold_change"].clip(-settings.max_log2fc, settings.max_log2fc)
     shown = ranked.assign(evidence=cut.where(counts, 0.0))
     return shown.pivot(index="cluster", columns="gene", values="evidence")

@@ -24,6 +24,9 @@ MIN_SHARED_GENES = 50
 GENES_A_TYPE = 30
 MIN_UNITS = 10  # of a type; means of fewer are noise
 MAX_UNITS = 500  # of a type, drawn at random: means need no more
+AMBIGUOUS_FROM = 0.9
+LEAST_SPREAD = 0.05  # of a gene, relative to the gene that parts types most
+MAX_ROUNDS = 10
 LOG_BELOW = 16.0  # values that are no counts are log1p values up to that
 REFERENCE_COLUMNS = [
     "reference_type", "reference_score", "reference_runner_up", "reference_runner_up_score",
@@ -70,20 +73,21 @@ def read_reference(path: Path, label: str, expression: ad.AnnData, seed: int) ->
 
 
 def transfer_to_clusters(
-    reference: Reference, expression: ad.AnnData, cluster: np.ndarray, ambiguous_from: float
+    reference: Reference, expression: ad.AnnData, cluster: np.ndarray
 ) -> pd.DataFrame:
     """The type whose mean each kept cluster's resembles most; REFERENCE_COLUMNS by cluster.
 
-    Scores are correlations (-1 to 1). A name is ambiguous where the runner-up reaches
-    `ambiguous_from` of the score. One kept cluster has no others to deviate from, and no name.
-    `expression.X` (n_units, n_genes) log1p values; `cluster` (n_units,), -1 left out.
+    Scores are correlations (-1 to 1). A name is ambiguous where the runner-up reaches 0.9 of the
+    score: correlations of kindred types are all high. One kept cluster has no others to deviate
+    from, and no name. `expression.X` (n_units, n_genes) log1p values; `cluster` (n_units,), -1
+    left out.
     """
     kept = np.unique(cluster[cluster >= 0])
     if len(kept) < 2:
         return pd.DataFrame(index=kept, columns=REFERENCE_COLUMNS)
-    means = np.vstack([_mean(expression, cluster == one, reference.genes) for one in kept])
-    scores = _correlations(means - means.mean(axis=0), _deviations(reference))
-    return _best(scores, reference, ambiguous_from).set_index(kept)
+    means = _cluster_means(reference, expression, cluster)
+    scores = _scores(means, reference, _centres(reference, means))
+    return _best(scores, reference).set_index(kept)
 
 
 def transfer_to_units(
@@ -91,21 +95,64 @@ def transfer_to_units(
 ) -> pd.DataFrame:
     """The type that each unit resembles most: reference_type and reference_score, (n_units, 2).
 
-    Deviations are from the mean of the kept clusters' means. Sparse units have low scores, which
+    Deviations are from the same centre as those of clusters. Sparse units have low scores, which
     tell how much is known; units without a molecule of the genes have neither.
     """
-    kept = np.unique(cluster[cluster >= 0])
     picked = expression[:, reference.genes].X
     values = picked.toarray() if sparse.issparse(picked) else np.asarray(picked, dtype=np.float32)
-    groups = [cluster == one for one in kept] if len(kept) > 1 else [np.ones(len(values), bool)]
-    centre = np.vstack([_mean(expression, group, reference.genes) for group in groups])
-    scores = _correlations(values - centre.mean(axis=0), _deviations(reference))
+    centres = _centres(reference, _cluster_means(reference, expression, cluster))
+    scores = _scores(values, reference, centres)
     scores[~values.any(axis=1)] = np.nan
-    best = _best(scores, reference, 1.0)[REFERENCE_COLUMNS[:2]]
+    best = _best(scores, reference)[REFERENCE_COLUMNS[:2]]
     best["reference_type"] = pd.Categorical(
         best["reference_type"], categories=list(reference.means.index)
     )
     return best.set_index(expression.obs_names)
+
+
+def _cluster_means(reference: Reference, expression: ad.AnnData, cluster: np.ndarray) -> np.ndarray:
+    """Means of the telling genes, (n_kept_clusters, n_genes); of all units where none is kept."""
+    kept = np.unique(cluster[cluster >= 0])
+    groups = [cluster == one for one in kept] or [np.ones(len(cluster), dtype=bool)]
+    return np.vstack(
+        [np.asarray(expression[g, reference.genes].X.mean(axis=0)).ravel() for g in groups]
+    )
+
+
+def _centres(reference: Reference, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What deviations are from: of the section and of the reference, (n_genes,) each.
+
+    Both are means over the types that clusters are given, each type once: else a section would
+    seem to lack what it has many clusters of, and to have what only the reference has.
+    """
+    theirs = reference.means[reference.genes].to_numpy()
+    centres = means.mean(axis=0), theirs.mean(axis=0)
+    given = np.full(len(means), -1)
+    for _ in range(MAX_ROUNDS):
+        before, given = given, _scores(means, reference, centres).argmax(axis=1)
+        present = np.unique(given)
+        if len(present) < 2 or (before == given).all():
+            break
+        ours = np.vstack([means[given == one].mean(axis=0) for one in present])
+        centres = ours.mean(axis=0), theirs[present].mean(axis=0)
+    return centres
+
+
+def _scores(
+    values: np.ndarray, reference: Reference, centres: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Correlations of deviations with those of each type, (n, n_types); 0 where there are none.
+
+    A gene's deviations are in units of how far it parts the types, lest the loudest genes decide.
+    """
+    theirs = reference.means[reference.genes].to_numpy()
+    spread = theirs.std(axis=0)
+    spread = spread + LEAST_SPREAD * spread.max()
+    sides = (values - centres[0]) / spread, (theirs - centres[1]) / spread
+    one, other = (
+        side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9) for side in sides
+    )
+    return one @ other.T
 
 
 def _refusal(path: Path, found: str, expected: str, remedy: str) -> UserError:
@@ -213,27 +260,12 @@ def _telling_genes(values: ad.AnnData, types: np.ndarray) -> list[str]:
     return list(dict.fromkeys(above.groupby("cluster", sort=True).head(GENES_A_TYPE)["gene"]))
 
 
-def _mean(expression: ad.AnnData, units: np.ndarray, genes: list[str]) -> np.ndarray:
-    return np.asarray(expression[units, genes].X.mean(axis=0)).ravel()
-
-
-def _deviations(reference: Reference) -> np.ndarray:
-    means = reference.means[reference.genes].to_numpy()
-    return means - means.mean(axis=0)
-
-
-def _correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Cosines of deviations, (n_one, n_other); 0 where a side has none."""
-    lengths = [np.linalg.norm(side, axis=1, keepdims=True) for side in (one, other)]
-    return one / np.maximum(lengths[0], 1e-9) @ (other / np.maximum(lengths[1], 1e-9)).T
-
-
-def _best(scores: np.ndarray, reference: Reference, ambiguous_from: float) -> pd.DataFrame:
+def _best(scores: np.ndarray, reference: Reference) -> pd.DataFrame:
     """The best type of each row of scores (n, n_types), and the second; REFERENCE_COLUMNS."""
     names = np.append(reference.means.index.to_numpy(dtype=object), None)
     order = np.argsort(-np.nan_to_num(scores, nan=-2), axis=1, kind="stable")[:, :2]
     best, second = np.take_along_axis(scores, order, axis=1).T
     order[np.isnan(best)] = len(names) - 1
     columns = [names[order[:, 0]], best, names[order[:, 1]], second,
-               second >= ambiguous_from * best]  # fmt: skip
+               second >= AMBIGUOUS_FROM * best]  # fmt: skip
     return pd.DataFrame(dict(zip(REFERENCE_COLUMNS, columns, strict=True)))

@@ -57,10 +57,9 @@ def draw_agreement(
     references = list(dict.fromkeys(confusion["against"]))
     matrix_rows = max((len(_matrix(confusion, name)[0]) for name in references), default=0)
     below = 13 + sum(heights) + 18
-    n_sides = len(references) + 1
     bottom = max(
         34 + CLASS_ROW_MM * len(classes),
-        8 + PIE_ROW_MM * n_sides,
+        8 + PIE_ROW_MM * len(_sides(proportions)),
         13 + CELL_MM * matrix_rows + CLASS_NAME_MM + 6,
     )
     page = Page(below + bottom)
@@ -135,7 +134,7 @@ def _draw_proportions(
     page: Page, top: float, proportions: pd.DataFrame, classes: list[str], colours: dict[str, str]
 ) -> None:
     """Bars and a pie a side."""
-    sides = [c for c in proportions.columns if c not in ("label", "level")]
+    sides = _sides(proportions)
     page.write(0, top, "shares of broad classes", fontweight="bold")
     shown = proportions.set_index("label").reindex(classes)[sides].fillna(0.0)
     shown.loc["other"] = np.maximum(1 - shown.sum(), 0)
@@ -221,6 +220,10 @@ def _matrix(
     units = counts.loc[rows, columns].to_numpy()
     whole = counts.loc[rows].sum(axis=1).to_numpy()[:, None]
     return rows, columns, units / np.maximum(whole, 1), units
+
+
+def _sides(proportions: pd.DataFrame) -> list[str]:
+    return [c for c in proportions.columns if c not in ("label", "level")]
 
 
 def _colour(name: str, colours: dict[str, str]) -> str:

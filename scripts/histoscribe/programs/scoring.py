@@ -7,17 +7,14 @@ controls: they were chosen for their patterns, which would be seen, inverted, in
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import anndata as ad
-import h5py
 import numpy as np
 import pandas as pd
 import scanpy as sc
 from scipy import sparse
 from tqdm import tqdm
 
-from histoscribe.evaluation.stored import unreadable
 from histoscribe.expression import target_total
 
 log = logging.getLogger(__name__)
