@@ -7,23 +7,21 @@ import pandas as pd
 
 from histoscribe.annotation.agreement import (
     AGREEMENT_COLUMNS,
-    BROAD,
-    CLUSTER,
     agreement,
     confusion,
     neighbourhood_enrichment,
     proportions,
-    shared_units,
     silhouette,
 )
 from histoscribe.annotation.labels import read_labels
+from histoscribe.annotation.levels import BROAD, CLUSTER, TYPE, shared_units
 from histoscribe.joblog import job_log
 from histoscribe.neighbourhood import typical_reach
 from histoscribe.provenance import recall
 from histoscribe.storage import read_h5ad, written_whole
 
 MEASURED, LABELS = "measured", "labels"
-LEVELS = (BROAD, "type", CLUSTER)
+LEVELS = (BROAD, TYPE, CLUSTER)
 
 
 def main(
@@ -42,7 +40,7 @@ def main(
         given = read_labels(labels, truth, facts["unit_size_um"], facts["um_per_px"])
         own = {name.lower(): merged for name, merged in broad_classes.items()}
         merged = given.map(lambda name: own.get(str(name).lower(), name), na_action="ignore")
-        references["type"][LABELS] = references[CLUSTER][LABELS] = given
+        references[TYPE][LABELS] = references[CLUSTER][LABELS] = given
         references[BROAD][LABELS] = merged
     rows, pairs, shares = [], [], []
     for level, named in references.items():

@@ -6,7 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from histoscribe.annotation.agreement import BROAD, shared_units
+from histoscribe.annotation.levels import BROAD, shared_units
 from histoscribe.figures.agreement import Sides, draw_agreement
 from histoscribe.figures.maps import MappedUnits, mapped_units
 from histoscribe.figures.style import save_figure, use_style

@@ -217,6 +217,8 @@ def _training_problems(segmenter: dict) -> list[str]:
 def _gene_set_problems(annotation: dict, programs: dict, enrichment: dict) -> list[str]:
     """Problems of the files that cell types, gene programs and terms are read from."""
     given = [("annotation/markers", path) for path in annotation["markers"]]
+    if annotation["reference"] is not None:
+        given.append(("annotation/reference", annotation["reference"]))
     given += [("programs/sets", path) for path in programs["sets"]]
     given += [("enrichment/sets", path) for path in enrichment["sets"]]
     given += [

@@ -60,7 +60,7 @@ def read_h5ad(path: str | Path, layers: tuple[str, ...] | None = None) -> ad.Ann
         with h5py.File(path) as file:
             names = ("X", "obs", "var", "obsm", "uns")
             parts = {name: ad.io.read_elem(file[name]) for name in names if name in file}
-            stored = file["layers"] if "layers" in file else {}
+            stored = file.get("layers", {})
             kept = {name: ad.io.read_elem(stored[name]) for name in layers if name in stored}
         return ad.AnnData(**parts, layers=kept)
     except (OSError, KeyError) as error:

@@ -13,9 +13,9 @@ from histoscribe.annotation.agreement import (
     confusion,
     neighbourhood_enrichment,
     proportions,
-    shared_units,
     silhouette,
 )
+from histoscribe.annotation.levels import shared_units
 from histoscribe.neighbourhood import typical_reach
 
 

@@ -104,6 +104,7 @@ PACKAGES = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "openslide": "openslide-python",
+    "umap": "umap-learn",
     "yaml": "pyyaml",
 }
 

@@ -91,6 +91,12 @@ def clustering_settings(wildcards):
     return settings
 
 
+def reference_input():
+    """The reference whose cell types are carried over, where one is given."""
+    reference = config["annotation"]["reference"]
+    return {"reference": reference} if reference else {}
+
+
 def labels_input(wildcards):
     """Labels that the user gives for a section's units."""
     labels = section_of(wildcards).labels

@@ -81,7 +81,7 @@ rule plot_agreement:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         code=code_digest(
             "figures",
-            "annotation/agreement.py",
+            "annotation/levels.py",
             "neighbourhood.py",
             "raster.py",
             "type_colours.py",

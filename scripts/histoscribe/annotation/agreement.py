@@ -15,24 +15,18 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
+from histoscribe.annotation.levels import CLUSTER
 from histoscribe.annotation.naming import UNKNOWN
 from histoscribe.neighbourhood import within
 
 LOG = logging.getLogger(__name__)
 SILHOUETTE_UNITS = 10_000  # a random sample of more: the score takes all pairs
-BROAD, CLUSTER = "broad_class", "cluster"
 N_PERMUTATIONS = 200
 NAMED_FROM = 0.9  # share of units whose given label is a name that predictions could bear
 AGREEMENT_COLUMNS = [
     "reference", "level", "n_units", "share_compared", "n_reference", "n_predicted", "ari", "nmi",
     "accuracy", "accuracy_by_chance", "balanced_accuracy", "kappa",
 ]  # fmt: skip
-
-
-def shared_units(measured: ad.AnnData, predicted: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData]:
-    """Both annotations on the units that they share, in the order of the measured one."""
-    names = measured.obs_names.intersection(predicted.obs_names, sort=False)
-    return measured[names].copy(), predicted[names].copy()
 
 
 def agreement(
