@@ -125,6 +125,7 @@ class SmallSection:
             "annotated": {
                 (made_of, self.sample): self.annotation_path(made_of) for made_of in sources
             },
+            "shown": ["full/fold-1"],
             "alignment": self.folder / "alignment.tsv" if self.is_measured else None,
             "outlines": None,
             "image": self.folder / "image.ome.tif",

@@ -32,7 +32,7 @@ def defaults(repository):
 def section(sample, donor, split, image=None):
     image = Path(image or f"{sample}.tif")
     return Section(
-        sample, donor, "visium_hd", Path(sample), image, None, "bin", split, None, None, {}
+        sample, donor, "visium_hd", Path(sample), image, None, "bin", split, None, None, None, {}
     )
 
 
@@ -161,6 +161,8 @@ def test_problems_of_folds_come_with_all_others(defaults, repository, tmp_path, 
     config = merge(defaults, {**paths, "folds": {"scheme": "donor"}})
     segmenters = config["segmentation"]["segmenters"]
     segmenters["histoscribe_he"]["folder"] = str(repository / shipped)
+    for part, key in (("programs", "sets"), ("annotation", "markers")):
+        config[part] = {**config[part], key: [str(repository / p) for p in config[part][key]]}
     with pytest.raises(UserError, match="2 problems") as caught:
         load_run(config, repository / "workflow/schemas")
     assert "found um_per_px 99" in str(caught.value)

@@ -265,7 +265,7 @@ def test_genes_of_the_user_are_laid_over_the_section(workplace):
         "overlaid", base=workplace.config, figures={"overlay_genes": [ours, counted]}
     )
     jobs = jobs_of(workplace.run("-n", "--configfile", config))
-    assert jobs == {"plot_overlay": 2, "all": 1}
+    assert jobs == {"plot_overlay": 2, "write_report": 1, "all": 1}
     workplace.run("figures", "--configfile", config)
     folder = workplace.results / "figures/overlay/full/holdout/section-3"
     drawn = pd.read_csv(folder / f"{ours}.tsv", sep="\t")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from scipy.spatial import cKDTree
 
-from histoscribe.figures.gene_maps import nearest_units
+from histoscribe.figures.maps import nearest_units
 from histoscribe.figures.style import FULL_WIDTH, MM, draw_scale_bar, upper_cut
 
 PANEL_PX = 500
@@ -91,7 +91,9 @@ def draw_spots(
     above, under = figure.add_gridspec(2, 1, height_ratios=[3 * map_height + 24 * MM, below])
     grid = above.subgridspec(3, len(names) + 1)
     _draw_slides(figure, grid[:, 0], slide, extent_um, part, window_um, maps, names[0])
-    shown = nearest_units(maps.units_um, maps.unit_um, extent_um, PANEL_PX)
+    left, right, bottom, top = extent_um
+    shape_px = (max(round(PANEL_PX * (bottom - top) / (right - left)), 1), PANEL_PX)
+    shown = nearest_units(maps.units_um, maps.unit_um, extent_um, shape_px)
     rows = (
         ("spots, measured", maps.measured),
         ("spots, predicted", maps.predicted),
