@@ -6,6 +6,7 @@ from scipy import sparse
 
 from histoscribe.filtering import MITOCHONDRIAL_PREFIXES
 
+UNITS_AT_ONCE = 10_000
 OVERDISPERSION = 100.0  # theta of the negative binomial; Lause et al. 2021
 
 
@@ -20,14 +21,18 @@ def residual_variance(counts: sparse.csr_matrix, umi: np.ndarray) -> np.ndarray:
     n_units, n_genes = counts.shape
     counts = _without_stored_zeros(counts)
     share = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() / max(float(umi.sum()), 1.0)
-    entries = counts.tocoo()
-    expected = umi[entries.row] * share[entries.col]
-    variance = expected + expected**2 / OVERDISPERSION
-    residual = np.minimum((entries.data - expected) / np.sqrt(variance), np.sqrt(n_units))
-    # What a unit would add to the sum if it held no molecule of the gene.
-    as_zero = expected**2 / variance
-    squares = np.bincount(entries.col, weights=residual**2 - as_zero, minlength=n_genes)
-    residuals = np.bincount(entries.col, weights=residual + np.sqrt(as_zero), minlength=n_genes)
+    squares, residuals = np.zeros(n_genes), np.zeros(n_genes)
+    for start in range(0, n_units, UNITS_AT_ONCE):
+        entries = counts[start : start + UNITS_AT_ONCE].tocoo()
+        expected = umi[start : start + UNITS_AT_ONCE][entries.row] * share[entries.col]
+        variance = expected + expected**2 / OVERDISPERSION
+        residual = np.minimum((entries.data - expected) / np.sqrt(variance), np.sqrt(n_units))
+        # What a unit would add to the sum if it held no molecule of the gene.
+        as_zero = expected**2 / variance
+        gain = residual**2 - as_zero
+        squares += np.bincount(entries.col, weights=gain, minlength=n_genes)
+        gain = residual + np.sqrt(as_zero)
+        residuals += np.bincount(entries.col, weights=gain, minlength=n_genes)
     for total, times in zip(*np.unique(umi, return_counts=True), strict=True):
         empty = total * share / (1 + total * share / OVERDISPERSION)
         squares += times * empty
