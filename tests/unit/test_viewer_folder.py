@@ -128,6 +128,16 @@ def test_doubts_are_warned_of(tmp_path):
     assert "100%" in titles[1]
 
 
+def test_types_are_those_of_the_folds_that_are_shown(tmp_path):
+    """Where donors take turns, a test row is predicted, and annotated, by every fold's model."""
+    section = SmallSection(tmp_path, types=["podocyte", "fibroblast"])
+    section.write_annotation("full/fold-2")
+    sources = ("measured", "full/fold-1", "full/fold-2")
+    annotated = {(made_of, section.sample): section.annotation_path(made_of) for made_of in sources}
+    facts = facts_of(section.write_viewer(annotated=annotated), "units")
+    assert {"type_measured", "type_predicted"} <= {field["key"] for field in facts["fields"]}
+
+
 def test_each_unit_of_a_cut_section_comes_from_the_fold_that_tested_it(tmp_path):
     section = SmallSection(tmp_path)
     section.predicted = section.predicted + 10
