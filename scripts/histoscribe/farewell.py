@@ -21,9 +21,10 @@ def farewell(results: Path) -> str:
         *(f"WARNING: image and molecules: {text}" for text in doubtful),
         "",
         f"report       {results / 'report.html'} (open it in a browser; the rest is in it)",
+        *(f"viewer       {path}" for path in sorted(results.glob("viewer/*/index.html"))),
         f"summary      {results / 'summary.tsv'}",
         *(f"predicted    {path}" for path in predictions if "/full/" in str(path)),
-        *(f"figure       {path}" for path in figures),
+        f"figures      {results / 'figures'} ({len(figures)} of them, with their numbers)",
         *([] if any(results.glob("enriched/**/*.tsv")) else [NO_TERMS]),
     ]
     return "\n".join(lines)
