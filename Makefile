@@ -21,7 +21,7 @@ screenshots: demo
 
 # Files of tests take turns on two workers, whose threads give way to each other's.
 test: $(INSTALLED)
-	OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2 --dist loadfile
+	OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 benchmark: $(INSTALLED)
 	.venv/bin/python -m pytest tests/benchmarks -s

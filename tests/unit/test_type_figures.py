@@ -121,9 +121,16 @@ def drawing_of(units, types, gene="GENE", doubtful=()):
     return draw_types(units, units.window(), annotated, dots, set(doubtful), colours, LONG * 3)
 
 
-@pytest.mark.parametrize("n_types", [1, 7, 16, 20])
-@pytest.mark.parametrize("unnamed", [False, True])
-@pytest.mark.parametrize("word", ["type ", LONG])
+@pytest.mark.parametrize(
+    ("n_types", "unnamed", "word"),
+    [
+        (1, True, LONG),
+        (7, False, "type "),
+        (16, True, LONG),
+        (20, False, LONG),
+        (20, True, "type "),
+    ],
+)
 def test_maps_of_many_types_and_long_names(n_types, unnamed, word):
     units = section()
     names = np.array([f"{word}{i:02d}" for i in range(n_types)], dtype=object)
@@ -183,9 +190,10 @@ def drawn_agreement(units, measured, predicted, labels=None):
     )
 
 
-@pytest.mark.parametrize("n_classes", [1, 8, 14])
-@pytest.mark.parametrize("word", ["class ", LONG])
-@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize(
+    ("n_classes", "word", "labelled"),
+    [(1, LONG, True), (8, "class ", True), (8, LONG, False), (14, LONG, True)],
+)
 def test_agreement_of_many_classes(n_classes, word, labelled):
     units = section()
     rng = np.random.default_rng(0)
