@@ -1,3 +1,5 @@
+"""A run's sheet and config, checked as a whole before any job starts."""
+
 import copy
 
 import pytest
@@ -8,7 +10,6 @@ from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES
 from histoscribe.platforms import measured_files, own_nuclei
 from histoscribe.run import load_run
-from histoscribe.sheet import read_sheet
 
 HEADER = "sample donor platform path image um_per_px unit split"
 
@@ -147,74 +148,10 @@ def test_lines_are_counted_as_an_editor_does(config, folder, repository):
         load_run(config, repository / "workflow" / "schemas")
 
 
-def sheet_of(folder, text, encoding="utf-8"):
-    path = folder / "sheet.tsv"
-    path.write_bytes(text.encode(encoding))
-    return read_sheet(path)
-
-
-TEXT = "\t".join([*HEADER.split(), "group"])
-CELLS = "a\td\tvisium_hd\ta\ta.tif\t0.5\tbin\ttrain\tg"
-
-
-@pytest.mark.parametrize(
-    ("header", "line"),
-    [
-        (TEXT + "\t", CELLS + "\t"),
-        (TEXT, CELLS + "\t\t "),
-        (TEXT + "\t\t", CELLS),
-        ("\ufeff" + TEXT, CELLS),
-        (TEXT + "\r", CELLS + "\r"),
-        (TEXT, "\t" * 9 + "\n" + CELLS),
-    ],
-    ids=["trailing tabs", "in the row", "in the header", "BOM", "CRLF", "a row of tabs"],
-)
-def test_what_a_spreadsheet_leaves_behind_does_no_harm(tmp_path, header, line):
-    rows, problems = sheet_of(tmp_path, f"{header}\n{line}\n")
-    assert problems == []
-    (_, cells), *others = rows
-    assert others == []
-    assert (cells["sample"], cells["um_per_px"], cells["group"]) == ("a", 0.5, "g")
-    assert list(cells) == TEXT.split("\t")
-
-
-def test_cells_are_plain_text(tmp_path):
-    for column, text in {
-        "donor": ["NA", "None", "nan", "007", "#1", "patient #3"],
-        "group": ['5" core', '"', "a #b"],
-    }.items():
-        for cell in text:
-            line = CELLS.replace("\td\t", f"\t{cell}\t") if column == "donor" else CELLS[:-1] + cell
-            rows, problems = sheet_of(tmp_path, f"{TEXT}\n{line}\n{CELLS}\n")
-            assert problems == []
-            assert [number for number, _ in rows] == [2, 3]
-            assert rows[0][1][column] == cell
-            assert rows[0][1]["split"] == "train"
-
-
 @pytest.mark.parametrize("donor", ["NA", "None"])
 def test_a_donor_of_any_name(config, folder, repository, donor):
     rows = [row("a", donor, "train"), row("c", donor, "test")]
     assert load(config, folder, rows, repository).sections["a"].donor == donor
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (f"{TEXT}\n#\n{CELLS}\tx\ty\n", "line 3: found 'x', 'y' in a column without a name"),
-        (f"{TEXT}\tsample\n{CELLS}\n", "more than one column sample"),
-        ("# nothing\n", "no line with text"),
-        (TEXT.replace("\t", ","), "the unknown column 'sample,donor"),
-    ],
-)
-def test_problems_of_form(tmp_path, text, message):
-    _, problems = sheet_of(tmp_path, text)
-    assert message in problems[0]
-
-
-def test_another_encoding_is_said(tmp_path):
-    _, problems = sheet_of(tmp_path, TEXT, "utf-16")
-    assert "UTF-8" in problems[0]
 
 
 def test_all_problems_come_at_once_with_their_lines(config, folder, repository):
