@@ -14,7 +14,6 @@ from histoscribe.annotation.cells import (
     describe_measured,
     describe_predicted,
     markers,
-    measured_expression,
 )
 from histoscribe.annotation.marker_table import read_markers
 from histoscribe.annotation.naming import NamingSettings, name_clusters, name_units
@@ -23,6 +22,7 @@ from histoscribe.annotation.transfer import (
     transfer_to_clusters,
     transfer_to_units,
 )
+from histoscribe.expression import log_normalised
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, recall, record
 from histoscribe.splits import TEST, units_in_role
@@ -48,7 +48,7 @@ def main(
     table = read_markers(tables, organs, broad_classes, units.var_names)
     if is_measured:
         pcs = describe_measured(units, clustering, target_sum)
-        values = measured_expression(units, target_sum)
+        values = log_normalised(units, target_sum)
     else:
         values = ad.AnnData(
             np.asarray(units.X, dtype=np.float32), obs=units.obs[[]], var=units.var[[]]

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 
 from histoscribe.adapted.encoder import read_encoder
 from histoscribe.block_split import BlockSplit
@@ -12,6 +11,7 @@ from histoscribe.joblog import job_log
 from histoscribe.leakage import FoldSection, check_fold, image_digest, require_no_leak, table_of
 from histoscribe.splits import TEST, TRAIN, unit_roles
 from histoscribe.storage import written_whole
+from histoscribe.tables import read_table
 
 
 def read_section(sample: str, units: Path, image: Path, donor: str, fold: dict) -> FoldSection:
@@ -49,7 +49,7 @@ def main(
     findings = check_fold(
         {name: read_section(name, units[name], images[name], donors[name], fold) for name in units},
         widest_um,
-        {name: pd.read_csv(path, sep="\t") for name, path in chosen_on.items()},
+        {name: read_table(path) for name, path in chosen_on.items()},
         {name: read_encoder(path, name).learnt_from for name, path in adapted.items()},
     )
     require_no_leak(fold["name"], findings)

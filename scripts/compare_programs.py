@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.evaluation.stored import open_h5ad
+from histoscribe.expression import log_normalised
 from histoscribe.joblog import job_log
 from histoscribe.programs.agreement import compare_scores, scores_of_halves
 from histoscribe.programs.gathering import genes_of_scored
-from histoscribe.programs.scoring import log_normalised, score_sets
+from histoscribe.programs.scoring import score_sets
 from histoscribe.storage import read_h5ad, written_whole
+from histoscribe.tables import read_table
 
 PLACES = ["x_um", "y_um"]
 
@@ -27,9 +29,7 @@ def main(
     output: Path,
 ) -> None:
     scored = {side: pd.read_parquet(path) for side, path in scores.items()}
-    tables = {
-        side: pd.read_csv(path, sep="\t", keep_default_na=False) for side, path in sets.items()
-    }
+    tables = {side: read_table(path) for side, path in sets.items()}
     measurable, predictable = (genes_of_scored(tables[s]) for s in ("measured", "predicted"))
     names = scored["predicted"].index
     adata = read_h5ad(units)[names].copy()

@@ -17,6 +17,7 @@ from histoscribe.programs.enrichment import (
 )
 from histoscribe.programs.gathering import gather_programs
 from histoscribe.storage import written_whole
+from histoscribe.tables import read_table
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def main(
     settings: dict,
     output: Path,
 ) -> None:
-    table = pd.read_csv(genes, sep="\t", dtype={"cluster": str, "factor": str})
+    table = read_table(genes)
     if "loading" in table:
         groups = loading_lists(table, settings["max_genes"])
     elif "log2_fold_change" in table:

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-import pandas as pd
-
+from histoscribe.evaluation.summary import gather_scores
 from histoscribe.figures.ablation import CEILING, ablation_table, draw_ablation
 from histoscribe.figures.style import read_palette, save_figure, use_style
 from histoscribe.joblog import job_log
+from histoscribe.tables import read_table
 
 
 def main(
-    scores: list[tuple[str, str, str, Path]],
+    evaluated: list[tuple[str, str, str]],
+    scores: list[Path],
     summary: Path,
     kinds: dict[str, str],
     style: Path,
@@ -21,11 +22,8 @@ def main(
     palette_colours = read_palette(palette)
     colours = {name: palette_colours[kind] for name, kind in kinds.items()}
     colours[CEILING] = palette_colours["ceiling"]
-    gathered = pd.concat(
-        pd.read_csv(path, sep="\t").assign(experiment=experiment, fold=fold, sample=sample)
-        for experiment, fold, sample, path in scores
-    ).reset_index(drop=True)
-    rows = pd.read_csv(summary, sep="\t")
+    gathered = gather_scores(evaluated, scores)
+    rows = read_table(summary)
     if rows["fold"].nunique() > 1:
         for frame in (gathered, rows):
             frame["sample"] = frame["sample"] + ", fold " + frame["fold"]
@@ -36,12 +34,8 @@ def main(
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
-            scores=[
-                (*key, Path(path))
-                for key, path in zip(
-                    snakemake.params.evaluated, snakemake.input.scores, strict=True
-                )
-            ],
+            evaluated=snakemake.params.evaluated,
+            scores=[Path(path) for path in snakemake.input.scores],
             summary=Path(snakemake.input.summary),
             kinds=snakemake.params.kinds,
             style=Path(snakemake.input.style),

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-import pandas as pd
-
+from histoscribe.evaluation.summary import gather_scores
 from histoscribe.figures.accuracy import accuracy_table, density_table, draw_accuracy
 from histoscribe.figures.style import read_palette, save_figure, use_style
 from histoscribe.joblog import job_log
 from histoscribe.storage import written_whole
+from histoscribe.tables import read_table
 
 
 def main(
-    scores: list[tuple[str, str, str, Path]],
+    evaluated: list[tuple[str, str, str]],
+    scores: list[Path],
     summary: Path,
     groups: dict[str, str | None],
     kind: str,
@@ -22,11 +23,8 @@ def main(
 ) -> None:
     use_style(style)
     colours = read_palette(palette)
-    gathered = pd.concat(
-        pd.read_csv(path, sep="\t").assign(experiment=experiment, fold=fold, sample=sample)
-        for experiment, fold, sample, path in scores
-    ).reset_index(drop=True)
-    rows = pd.read_csv(summary, sep="\t")
+    gathered = gather_scores(evaluated, scores)
+    rows = read_table(summary)
     if gathered["fold"].nunique() > 1:
         names = gathered["sample"] + ", fold " + gathered["fold"]
         groups = {n: groups[s] for n, s in zip(names, gathered["sample"], strict=True)}
@@ -42,12 +40,8 @@ def main(
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
-            scores=[
-                (*key, Path(path))
-                for key, path in zip(
-                    snakemake.params.evaluated, snakemake.input.scores, strict=True
-                )
-            ],
+            evaluated=snakemake.params.evaluated,
+            scores=[Path(path) for path in snakemake.input.scores],
             summary=Path(snakemake.input.summary),
             groups=snakemake.params.groups,
             kind=snakemake.params.kind,

@@ -14,6 +14,7 @@ from histoscribe.figures.windows import Window, busiest_window, window_of
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad
+from histoscribe.tables import read_table
 from histoscribe.type_colours import read_type_colours, run_colours
 
 IMAGE_PX = 900
@@ -41,7 +42,7 @@ def main(
     whole = window_of(mapped.xy_um, mapped.size_um)
     windows = {"whole": whole, "zoom": varied_window(mapped, truth.obs["broad_class"], whole)}
     images = {k: read_window(image, um_per_px, w.bounds, IMAGE_PX) for k, w in windows.items()}
-    read = {name: pd.read_csv(path, sep="\t") for name, path in tables.items()}
+    read = {name: read_table(path) for name, path in tables.items()}
     broad = {name: table[table["level"] == BROAD] for name, table in read.items()}
     page = draw_agreement(
         sides,

@@ -20,6 +20,7 @@ from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.side_by_side import open_side_by_side
 from histoscribe.storage import written_whole
+from histoscribe.tables import read_table
 
 
 def main(
@@ -36,7 +37,7 @@ def main(
     outputs: list[Path],
 ) -> None:
     use_style(style)
-    table = pd.read_csv(scores, sep="\t").set_index("gene")
+    table = read_table(scores).set_index("gene")
     best = table["pcc"].sort_values(ascending=False).head(max(CANDIDATES, n_genes))
     with open_side_by_side(units, predicted, blocks) as section:
         genes = distinct_best_genes(best, section.predicted(list(best.index)), n_genes)

@@ -11,6 +11,7 @@ from histoscribe.figures.style import save_figure, use_style
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.provenance import recall
+from histoscribe.tables import read_table
 
 IMAGE_PX = 1200
 PLACES = ["x_um", "y_um"]
@@ -33,7 +34,7 @@ def main(
     units = tables["predicted"].index
     xy_um = tables["predicted"][PLACES].to_numpy(dtype=np.float64)
     tables = {side: table.loc[units].drop(columns=PLACES) for side, table in tables.items()}
-    compared = None if agreement is None else pd.read_csv(agreement, sep="\t")
+    compared = None if agreement is None else read_table(agreement)
     chosen = choose_programs(compared, tables, n_programs)
     shown = {side: table[chosen] for side, table in tables.items()}
     captions = {}

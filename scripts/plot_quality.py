@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from histoscribe.figures.quality import draw_quality, quality_table
 from histoscribe.figures.style import read_palette, save_figure, use_style
 from histoscribe.filtering import FilterSettings, cuts
 from histoscribe.joblog import job_log
 from histoscribe.provenance import recall
 from histoscribe.storage import read_h5ad
+from histoscribe.tables import read_table
 
 
 def main(
@@ -27,7 +26,7 @@ def main(
     measured = facts["platform"] != "image"
     applied = cuts(FilterSettings(**settings), facts["um_per_px"], measured)
     obs = units.obs if measured else units.obs[units.obs.columns.intersection(["area_um2"])]
-    table = quality_table(pd.read_csv(accounting, sep="\t"), obs, applied)
+    table = quality_table(read_table(accounting), obs, applied)
     save_figure(draw_quality(table, sample, read_palette(palette)), table, outputs)
 
 

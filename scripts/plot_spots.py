@@ -20,6 +20,7 @@ from histoscribe.image import read_window
 from histoscribe.joblog import job_log
 from histoscribe.provenance import recall
 from histoscribe.storage import read_h5ad
+from histoscribe.tables import read_table
 
 IMAGE_PX = 1200
 CANDIDATES = 60  # best genes among which distinct ones are sought
@@ -38,8 +39,8 @@ def main(
 ) -> None:
     use_style(style)
     spots = read_h5ad(aggregated)
-    row = pd.read_csv(section, sep="\t", keep_default_na=False, na_values=[""]).iloc[0].to_dict()
-    scores = pd.read_csv(genes, sep="\t", keep_default_na=False, na_values=[""]).set_index("gene")
+    row = read_table(section).iloc[0].to_dict()
+    scores = read_table(genes).set_index("gene")
     compared = spots[spots.obs["is_compared"].to_numpy(dtype=bool)]
     is_skipped = isinstance(row["note"], str)
     names = []

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from histoscribe.figures.style import save_figure, use_style
 from histoscribe.figures.term_dots import draw_terms, top_terms
 from histoscribe.joblog import job_log
+from histoscribe.tables import read_table
 
 
 def main(
@@ -18,9 +17,9 @@ def main(
     outputs: list[Path],
 ) -> None:
     use_style(style)
-    names = pd.read_csv(clusters, sep="\t", dtype={"cluster": str})
+    names = read_table(clusters)
     names = names[~names["is_dropped"].astype(bool)]
-    enriched = pd.read_csv(terms, sep="\t", dtype={"group": str})
+    enriched = read_table(terms)
     table = top_terms(enriched, n_terms, adjusted_p_below)
     labels = {row.cluster: f"{row.cluster} {row.type}" for row in names.itertuples()}
     save_figure(draw_terms(table, list(names["cluster"]), labels), table, outputs)

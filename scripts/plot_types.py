@@ -11,6 +11,7 @@ from histoscribe.figures.types import draw_types, drawn_types, marker_dots
 from histoscribe.figures.windows import window_of
 from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad, written_whole
+from histoscribe.tables import read_table
 from histoscribe.type_colours import read_type_colours, run_colours
 
 
@@ -32,8 +33,8 @@ def main(
     shown = pd.DataFrame(mapped.xy_um, columns=["x_um", "y_um"], index=units.obs_names)
     shown[["umap_1", "umap_2"]] = units.obsm["X_umap"]
     shown[["cluster", "type", "broad_class"]] = units.obs[["cluster", "type", "broad_class"]]
-    table = pd.read_csv(clusters, sep="\t")
-    dots = marker_dots(table, pd.read_csv(markers, sep="\t"), drawn_types(units.obs["type"]))
+    table = read_table(clusters)
+    dots = marker_dots(table, read_table(markers), drawn_types(units.obs["type"]))
     colours = run_colours(all_annotated, read_type_colours(palette))
     doubtful = set(table.loc[table["is_ambiguous"], "type"])
     window = window_of(mapped.xy_um, mapped.size_um)

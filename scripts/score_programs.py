@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from histoscribe.expression import log_normalised
 from histoscribe.joblog import job_log
 from histoscribe.programs.gathering import (
     SKIPPED,
@@ -15,7 +16,6 @@ from histoscribe.programs.gathering import (
 )
 from histoscribe.programs.scoring import (
     leading_genes,
-    log_normalised,
     score_sets,
 )
 from histoscribe.splits import TEST, units_in_role

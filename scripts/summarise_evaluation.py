@@ -9,6 +9,7 @@ from histoscribe.evaluation.summary import summarise, summary_table, trust_of_al
 from histoscribe.experiments import BASELINE
 from histoscribe.joblog import job_log
 from histoscribe.storage import written_whole
+from histoscribe.tables import read_table
 
 Key = tuple[str, str, str]  # experiment, fold, sample
 
@@ -23,12 +24,11 @@ def main(
     comparisons: Path,
 ) -> None:
     verdicts = {
-        sample: str(pd.read_csv(path, sep="\t", nrows=1).loc[0, "verdict"])
-        for sample, path in alignments.items()
+        sample: str(read_table(path).loc[0, "verdict"]) for sample, path in alignments.items()
     }
-    genes = {key: pd.read_csv(path, sep="\t") for key, path in scores.items()}
-    resampled = {key: pd.read_csv(path, sep="\t") for key, path in replicates.items()}
-    wholes = {key: pd.read_csv(path, sep="\t") for key, path in sections.items()}
+    genes = {key: read_table(path) for key, path in scores.items()}
+    resampled = {key: read_table(path) for key, path in replicates.items()}
+    wholes = {key: read_table(path) for key, path in sections.items()}
     rows, differences = [], []
     for experiment, fold, sample in genes:
         key = experiment, fold, sample

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from histoscribe.adapted.encoder import read_encoder
 from histoscribe.experiments import FeatureChoice
 from histoscribe.joblog import job_log
 from histoscribe.models.bundle import write_bundle
+from histoscribe.tables import read_table
 from histoscribe.training import TrainingSettings, read_sections, train
 
 
@@ -26,7 +25,7 @@ def main(
     output: Path,
 ) -> None:
     sections = read_sections(units, features, settings.features.encoders, validates, blocks)
-    panel = pd.read_csv(genes, sep="\t")["gene"].tolist()
+    panel = read_table(genes)["gene"].tolist()
     encoders = {name: read_encoder(path, name) for name, path in adapted.items()}
     bundle = train(sections, panel, kind, model_settings, settings, seed, threads, encoders)
     write_bundle(bundle, output)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from histoscribe.experiments import FeatureChoice
 from histoscribe.joblog import job_log
 from histoscribe.storage import written_whole
+from histoscribe.tables import read_table
 from histoscribe.training import TrainingSettings, prepare, read_sections
 from histoscribe.tuning import TuningSettings, best_override, space_of, trials_table, tune
 
@@ -28,7 +27,7 @@ def main(
 ) -> None:
     space_of(kind)  # a kind without one stops here, before anything is read
     sections = read_sections(units, features, settings.features.encoders, validates, blocks)
-    panel = pd.read_csv(genes, sep="\t")["gene"].tolist()
+    panel = read_table(genes)["gene"].tolist()
     training = prepare(sections, panel, kind, settings, seed).training
     study = tune(training, kind, model_settings, search, seed, threads, trials.parent)
     with written_whole(trials) as partial:

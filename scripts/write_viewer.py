@@ -9,6 +9,7 @@ from histoscribe.archives import filled_at_once
 from histoscribe.evaluation.summary import FINE_ALIGNMENTS
 from histoscribe.joblog import job_log
 from histoscribe.storage import read_h5ad
+from histoscribe.tables import read_table
 from histoscribe.type_colours import read_type_colours
 from histoscribe.viewer.annotation import colours_by_level, read_annotation
 from histoscribe.viewer.folder import ViewedSection, write_folder
@@ -55,7 +56,7 @@ def main(
         alignment=doubt(alignment),
         outlines=gpd.read_parquet(outlines) if outlines else None,
     )
-    tables = [pd.read_csv(path, sep="\t") for path in scores]
+    tables = [read_table(path) for path in scores]
     with (
         open_predictions(predicted, blocks, read_h5ad(units)) as prediction,
         filled_at_once(output) as folder,
@@ -70,7 +71,7 @@ def doubt(alignment: Path | None) -> dict[str, str] | None:
     """The verdict on a section and its explanation, where it is not fine."""
     if alignment is None:
         return None
-    whole = pd.read_csv(alignment, sep="\t", nrows=1).iloc[0]
+    whole = read_table(alignment).iloc[0]
     if whole["verdict"] in FINE_ALIGNMENTS:
         return None
     return {"verdict": str(whole["verdict"]), "detail": str(whole["detail"])}

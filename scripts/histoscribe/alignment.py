@@ -28,6 +28,7 @@ from histoscribe.density import (
     umi_density,
 )
 from histoscribe.registration import NO_PEAK, Peak, best_shift
+from histoscribe.tables import read_table
 from histoscribe.verdicts import (
     ALIGNED,
     NO_STAIN,
@@ -381,7 +382,7 @@ def alignment_table(reports: dict[str, AlignmentReport]) -> pd.DataFrame:
 
 def verdict_of(path: Path) -> str:
     """The verdict of a section from its alignment.tsv."""
-    return str(pd.read_csv(path, sep="\t", nrows=1).loc[0, "verdict"])
+    return str(read_table(path).loc[0, "verdict"])
 
 
 def warn_unless_fine(sample: str, report: AlignmentReport, compared: str) -> None:

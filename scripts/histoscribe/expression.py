@@ -24,6 +24,16 @@ def log_normalise(
     return np.log1p(dense * scale[:, None].astype(np.float32))
 
 
+def log_normalised(units: ad.AnnData, target_sum: float | str) -> ad.AnnData:
+    """log1p of counts scaled to a common total, all genes, sparse float32 (n_units, n_genes)."""
+    umi = units.obs["umi"].to_numpy(dtype=np.float64)
+    scale = target_total(umi, target_sum) / np.maximum(umi, 1)
+    values = sparse.csr_matrix(units.X).astype(np.float32)
+    values.data *= np.repeat(scale, np.diff(values.indptr)).astype(np.float32)
+    np.log1p(values.data, out=values.data)
+    return ad.AnnData(values, obs=units.obs[[]], var=units.var[[]])
+
+
 def targets(units: ad.AnnData, genes: list[str], target_sum: float | str) -> np.ndarray:
     """Normalised expression of `genes` in `units`, (n_units, n_genes) float32.
 

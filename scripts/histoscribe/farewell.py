@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
+from histoscribe.tables import read_table
 
 NO_TERMS = "terms        none were looked for: enrichment.sets and enrichment.obo name no file"
 
 
 def farewell(results: Path) -> str:
     """Name the report, the tables, the predictions and the figures of a run, with its scores."""
-    summary = pd.read_csv(results / "summary.tsv", sep="\t")
+    summary = read_table(results / "summary.tsv")
     columns = ["experiment", "sample", "pcc_mean", "ceiling_mean", "fraction_of_ceiling_median"]
     doubtful = summary.loc[summary["alignment"].str.contains("[A-Z]{3}"), "alignment"].unique()
     predictions = sorted(results.glob("*/*/predicted/*.h5ad"))

@@ -1,4 +1,4 @@
-"""What made a result: digests of code, versions of packages, and the record kept in `uns`."""
+"""What made a result: versions of packages, and the record kept in `uns`."""
 
 import hashlib
 import json
@@ -10,24 +10,6 @@ import histoscribe
 
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "torch", "timm", "stardist")
 RECORD_KEY = "histoscribe"
-
-
-def code_digest(*modules: str) -> str:
-    """Digest of package files or folders, named relative to the package ("units.py").
-
-    In a rule's `params` it makes editing the package rerun the rule, since Snakemake only sees
-    the entry script.
-    """
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for module in sorted(modules):
-        path = root / module
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-        if not files:
-            raise FileNotFoundError(path)
-        for file in files:
-            digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:

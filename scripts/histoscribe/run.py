@@ -6,6 +6,7 @@ UserError that lists every problem found.
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -117,14 +118,18 @@ def _report(problems: list[str]) -> str:
 
 
 def _schema_problems(instance: object, schema_path: Path, where: str) -> list[str]:
-    schema = yaml.safe_load(schema_path.read_text())
     problems = []
-    for error in Draft202012Validator(schema).iter_errors(instance):
+    for error in _validator(schema_path).iter_errors(instance):
         at = "/".join(str(part) for part in error.absolute_path)
         place = f"{where}, {at}" if at else where
         expected = error.schema.get("description", "what config/README.md says")
         problems.append(problem(place, error.message, expected, "Correct it."))
     return problems
+
+
+@cache
+def _validator(schema_path: Path) -> Draft202012Validator:
+    return Draft202012Validator(yaml.safe_load(schema_path.read_text()))
 
 
 def _read_experiments(source: object, schemas: Path) -> tuple[dict, list[str]]:

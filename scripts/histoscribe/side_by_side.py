@@ -26,17 +26,14 @@ DEPTH_PERCENTILE = 25  # of molecules: the depth at which numbers of genes are c
 class SideBySide:
     """The drawn units of a section, raw counts as measured; their prediction stays in its file.
 
-    `prediction` has all units of the section, of which `rows` (n_units,) are drawn.
+    `prediction` has all units of the section, of which `rows` (n_units,) are drawn. Counts are
+    scaled to `total`, that of the whole section, so that parts of it can be laid side by side.
     """
 
     units: ad.AnnData
     prediction: ad.AnnData
     rows: np.ndarray
-
-    @property
-    def target_sum(self) -> float | str:
-        """The total that counts are scaled to, as the model was trained."""
-        return recall(self.prediction.uns)["target_sum"]
+    total: float
 
     @property
     def predicted_genes(self) -> list[str]:
@@ -50,7 +47,7 @@ class SideBySide:
 
     def measured(self, genes: list[str]) -> pd.DataFrame:
         """log1p of normalised counts, (n_units, n_genes)."""
-        return pd.DataFrame(targets(self.units, genes, self.target_sum), columns=genes)
+        return pd.DataFrame(targets(self.units, genes, self.total), columns=genes)
 
     def predicted(self, genes: list[str]) -> pd.DataFrame:
         """Predicted log1p values, (n_units, n_genes)."""
@@ -78,7 +75,9 @@ def open_side_by_side(units: Path, predicted: Path, blocks: dict | None) -> Iter
                     "Delete it and run again.",
                 )
             )
-        yield SideBySide(drawn, prediction, np.asarray(whole.obs_names.isin(drawn.obs_names)))
+        total = target_total(whole.obs["umi"].to_numpy(), recall(prediction.uns)["target_sum"])
+        rows = np.asarray(whole.obs_names.isin(drawn.obs_names))
+        yield SideBySide(drawn, prediction, rows, total)
 
 
 def common_depth(section: SideBySide) -> float:
@@ -103,16 +102,16 @@ def unit_sums(section: SideBySide, depth: float) -> pd.DataFrame:
     genes = section.shared_genes
     counts = sparse.csr_matrix(section.units[:, genes].X, dtype=np.float64)
     umi = section.units.obs["umi"].to_numpy()
-    total = target_total(umi, section.target_sum)
+    measured = np.asarray(counts.sum(axis=1)).ravel() / np.maximum(umi, 1) * section.total
     columns = section.prediction.var_names.get_indexer(genes)
     levels = _row_sums(section.prediction.X, columns, np.expm1)
     probability = section.prediction.layers["probability"]
-    expected = _row_sums(probability, columns, partial(_at_depth, share=depth / total))
+    expected = _row_sums(probability, columns, partial(_at_depth, share=depth / section.total))
     called = _row_sums(probability, columns, lambda p: p > CALLED_ABOVE)
     return pd.DataFrame(
         {
             "umi": umi,
-            "measured_total": np.asarray(counts.sum(axis=1)).ravel() / np.maximum(umi, 1) * total,
+            "measured_total": measured,
             "predicted_total": levels[section.rows],
             "counted_genes": counts.getnnz(axis=1),
             "called_genes": called[section.rows].astype(int),

@@ -1,15 +1,23 @@
-"""Writing results so that a killed job leaves nothing that a later step would trust."""
+"""Reading results, and writing them so that a killed job leaves nothing that a later step trusts.
+
+anndata is imported where it is needed: a second for each of the many jobs that do without.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import h5py
 
 from histoscribe.errors import UserError, problem
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 
 @contextmanager
@@ -54,6 +62,8 @@ def write_h5ad(adata: ad.AnnData, path: str | Path) -> None:
 def read_h5ad(path: str | Path, layers: tuple[str, ...] | None = None) -> ad.AnnData:
     """Read an AnnData file, with all its layers or only those named. Raises UserError where it is
     damaged."""
+    import anndata as ad
+
     try:
         if layers is None:
             return ad.read_h5ad(path)

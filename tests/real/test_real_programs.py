@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from histoscribe.evaluation.scores import pearson
+from histoscribe.expression import log_normalised
 from histoscribe.gene_sets import read_gene_sets
 from histoscribe.neighbourhood import within
 from histoscribe.programs.agreement import compare_scores, scores_of_halves
 from histoscribe.programs.enrichment import TermSize, enriched_terms
 from histoscribe.programs.gathering import gather_programs, genes_of_scored, programs_in_data
-from histoscribe.programs.scoring import leading_genes, log_normalised, score_sets
+from histoscribe.programs.scoring import leading_genes, score_sets
 from histoscribe.readers.hdf5_10x import read_10x_matrix
 
 KNOWN = {  # a gene that is left out of its program, and counted instead

@@ -17,11 +17,10 @@ from histoscribe.annotation.cells import (
     cluster_units,
     describe_measured,
     describe_predicted,
-    measured_expression,
 )
 from histoscribe.annotation.naming import NAMED_COLUMNS, NamingSettings
 from histoscribe.errors import UserError
-from histoscribe.expression import log_normalise
+from histoscribe.expression import log_normalise, log_normalised
 from histoscribe.provenance import RECORD_KEY, recall, record
 
 MEASURED = ClusterSettings(leiden_resolution=1.8)
@@ -184,7 +183,7 @@ def test_agreement_is_as_computed_apart(simulated, tmp_path):
 def test_expression_is_that_of_log_normalise(simulated):
     units = simulated["units"]
     for total in ("median", 1e4):
-        found = measured_expression(units, total).X
+        found = log_normalised(units, total).X
         dense = log_normalise(units.X, units.obs["umi"].to_numpy(), total)
         assert np.allclose(found.toarray(), dense, rtol=1e-5, atol=0)
 

@@ -8,7 +8,7 @@ from scipy import sparse
 from simulated_units import BROAD, simulated_units
 
 import annotate_cells
-from histoscribe.annotation.cells import ClusterSettings, measured_expression
+from histoscribe.annotation.cells import ClusterSettings
 from histoscribe.annotation.naming import NamingSettings
 from histoscribe.annotation.transfer import (
     REFERENCE_COLUMNS,
@@ -18,6 +18,7 @@ from histoscribe.annotation.transfer import (
     value_kind,
 )
 from histoscribe.errors import UserError
+from histoscribe.expression import log_normalised
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def accuracy(found, units):
 
 
 def transferred(path, units):
-    expression = measured_expression(units, "median")
+    expression = log_normalised(units, "median")
     known = read_reference(path, "cell_type", expression, 0)
     cluster, names = clusters_of(units)
     return (
@@ -82,7 +83,7 @@ def test_values_of_all_forms_say_the_same(units, reference, form, tmp_path):
     if form == "dense":
         given.X = given.X.toarray()
     if form == "log1p":
-        given.X = measured_expression(given, 1e4).X
+        given.X = log_normalised(given, 1e4).X
     if form in ("layer", "raw"):
         if form == "layer":
             given.layers["counts"] = given.X.copy()
@@ -106,7 +107,7 @@ def test_kinds_of_values():
 
 
 def test_scores_are_correlations_by_hand(units, reference):
-    expression = measured_expression(units, "median")
+    expression = log_normalised(units, "median")
     known = read_reference(reference, "cell_type", expression, 0)
     cluster, _ = clusters_of(units)
     found = transfer_to_clusters(known, expression, cluster)
@@ -132,7 +133,7 @@ def test_scores_are_correlations_by_hand(units, reference):
 def test_what_a_section_lacks_or_has_much_of_does_not_bend_names(units, reference):
     """Half of its types are absent, and one is cut into ten clusters."""
     part = units[units.obs["true_class"].isin(["immune", "tumour", "stroma"])].copy()
-    expression = measured_expression(part, "median")
+    expression = log_normalised(part, "median")
     known = read_reference(reference, "cell_type", expression, 0)
     codes, names = pd.factorize(part.obs["true_type"])
     tumour = codes == list(names).index("tumour")
@@ -146,7 +147,7 @@ def test_one_cluster_has_no_name_and_empty_units_have_none(units, reference):
     part = units[:60].copy()
     part.X = part.X.copy()
     part.X.data[part.X.indptr[3] : part.X.indptr[4]] = 0
-    expression = measured_expression(part, "median")
+    expression = log_normalised(part, "median")
     known = read_reference(reference, "cell_type", expression, 0)
     one = np.zeros(60, dtype=int)
     assert transfer_to_clusters(known, expression, one)["reference_type"].isna().all()
@@ -163,7 +164,7 @@ def changed(reference, folder, change):
 
 def refused(path, units, label="cell_type"):
     with pytest.raises(UserError) as caught:
-        read_reference(path, label, measured_expression(units, "median"), 0)
+        read_reference(path, label, log_normalised(units, "median"), 0)
     assert str(path) in str(caught.value)
     return str(caught.value)
 

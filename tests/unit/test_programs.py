@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from histoscribe.errors import UserError
-from histoscribe.expression import log_normalise
+from histoscribe.expression import log_normalise, log_normalised
 from histoscribe.programs.agreement import compare_scores, scores_of_halves
 from histoscribe.programs.gathering import (
     SCORED,
@@ -20,7 +20,6 @@ from histoscribe.programs.scoring import (
     LEAST_BIN,
     MOST_BINS,
     leading_genes,
-    log_normalised,
     n_expression_bins,
     score_sets,
 )

@@ -65,13 +65,17 @@ def test_genes_are_read_in_the_order_asked_for(files):
 
 
 def test_blocks_leave_the_tested_units_alone(files):
-    _, predicted, paths = files
+    units, predicted, paths = files
     blocks = {"block_um": 250, "n_folds": 4, "held_out": 1, "buffer_um": 20, "seed": 0}
     with open_side_by_side(*paths, blocks) as section:
         assert 0 < section.units.n_obs < 400
         wanted = predicted[section.units.obs_names, ["G3"]].X
         np.testing.assert_array_equal(section.predicted(["G3"]), wanted)
         assert len(unit_sums(section, 5.0)) == section.units.n_obs
+        # Scaled to the median of the section, not of the tested part.
+        is_drawn = units.obs_names.isin(section.units.obs_names)
+        own = targets(units, ["G3"], "median")[is_drawn]
+        np.testing.assert_array_equal(section.measured(["G3"]), own)
 
 
 def test_a_prediction_of_other_units_is_refused(files, tmp_path):

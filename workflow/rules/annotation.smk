@@ -37,16 +37,7 @@ rule annotate_cells:
         target_sum=lookup(dpath="expression/target_sum", within=config),
         reference_label=lookup(dpath="annotation/reference_label", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "annotation",
-            "clustering.py",
-            "expression.py",
-            "filtering.py",
-            "gene_matching.py",
-            "gene_sets.py",
-            "neighbourhood.py",
-            "splits.py",
-        ),
+        code=code_digest("annotate_cells.py"),
     script:
         "../../scripts/annotate_cells.py"
 
@@ -76,6 +67,6 @@ rule compare_annotation:
     params:
         broad_classes=lookup(dpath="annotation/broad_classes", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("annotation", "neighbourhood.py"),
+        code=code_digest("compare_annotation.py"),
     script:
         "../../scripts/compare_annotation.py"

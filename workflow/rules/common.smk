@@ -15,7 +15,7 @@ from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES, tunable
 from histoscribe.folds import resolve_folds, widest_um
 from histoscribe.platforms import TRANSCRIPTS, own_nuclei
-from histoscribe.provenance import code_digest
+from histoscribe.source_code import code_digest
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
 
 try:

@@ -32,17 +32,7 @@ rule count_units:
         strategy=lookup(dpath="units/counting", within=config),
         expand_um=lookup(dpath="units/expand_um", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "counting",
-            "raster.py",
-            "expansion.py",
-            "polygons",
-            "filtering.py",
-            "image",
-            "readers",
-            "platforms.py",
-            "units.py",
-        ),
+        code=code_digest("count_units.py"),
     script:
         "../../scripts/count_units.py"
 
@@ -66,6 +56,6 @@ rule filter_units:
         runtime=30,
     params:
         settings=lambda wildcards: config["units"]["filter"][section_of(wildcards).unit],
-        code=code_digest("filtering.py"),
+        code=code_digest("filter_units.py"),
     script:
         "../../scripts/filter_units.py"

@@ -28,6 +28,6 @@ rule simulate_section:
     params:
         folder=subpath(output.image, parent=True),
         settings=lookup(dpath="simulation/{sample}", within=config),
-        code=code_digest("simulation"),
+        code=code_digest("simulate_section.py"),
     script:
         "../../scripts/simulate_section.py"

@@ -31,15 +31,7 @@ rule evaluate_prediction:
         blocks=blocks_of,
         settings=lookup(dpath="evaluation", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "evaluation",
-            "block_bootstrap.py",
-            "expression.py",
-            "neighbourhood.py",
-            "provenance.py",
-            "splits.py",
-            "uncertainty",
-        ),
+        code=code_digest("evaluate_prediction.py"),
     script:
         "../../scripts/evaluate_prediction.py"
 
@@ -78,6 +70,6 @@ rule summarise_evaluation:
         evaluated=evaluations(),
         aligned=sections_of_folds(*FOLDS.values()),
         learnt_from={name: list(fold.learning) for name, fold in FOLDS.items()},
-        code=code_digest("evaluation/summary.py", "evaluation/ceiling.py", "block_bootstrap.py"),
+        code=code_digest("summarise_evaluation.py"),
     script:
         "../../scripts/summarise_evaluation.py"

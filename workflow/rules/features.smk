@@ -35,16 +35,7 @@ rule extract_features:
         encoder=lookup(dpath="features/encoders/{encoder}", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         batch_size=lookup(dpath="features/batch_size", within=config),
-        code=code_digest(
-            "features",
-            "adapted/network.py",
-            "adapted/pretrained.py",
-            "raster.py",
-            "image",
-            "polygons",
-            "stain_normalisation.py",
-            "neighbourhood.py",
-        ),
+        code=code_digest("extract_features.py"),
     script:
         "../../scripts/extract_features.py"
 
@@ -79,18 +70,7 @@ rule adapt_encoder:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "adapted",
-            "features/checkpoints.py",
-            "features/stain.py",
-            "features/tiles.py",
-            "features/vit.py",
-            "splits.py",
-            "image",
-            "expression.py",
-            "stain_normalisation.py",
-            "torch_setup.py",
-        ),
+        code=code_digest("adapt_encoder.py"),
     script:
         "../../scripts/adapt_encoder.py"
 
@@ -126,18 +106,6 @@ rule extract_adapted_features:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         base=base_params,
-        code=code_digest(
-            "adapted",
-            "features/checkpoints.py",
-            "features/stain.py",
-            "features/tiles.py",
-            "features/vit.py",
-            "features/files.py",
-            "image",
-            "splits.py",
-            "stain_normalisation.py",
-            "neighbourhood.py",
-            "torch_setup.py",
-        ),
+        code=code_digest("extract_adapted_features.py"),
     script:
         "../../scripts/extract_adapted_features.py"

@@ -33,7 +33,7 @@ rule plot_ablation:
     params:
         evaluated=evaluations(),
         kinds=figure_kinds(),
-        code=code_digest("figures"),
+        code=code_digest("plot_ablation.py"),
     script:
         "../../scripts/plot_ablation.py"
 
@@ -50,9 +50,14 @@ rule plot_accuracy:
             "<results>/figures/accuracy",
             pdf=".pdf",
             svg=".svg",
-            png=".png",
             tsv=".tsv",
             density=".density.tsv",
+        ),
+        png=report(
+            "<results>/figures/accuracy.png",
+            category="2. Accuracy",
+            caption="../report/accuracy.rst",
+            labels={"what": "PCC and RMSE by section"},
         ),
     log:
         "<logs>/plot_accuracy.log",
@@ -68,7 +73,7 @@ rule plot_accuracy:
         evaluated=compared(),
         groups={name: section.group for name, section in RUN.sections.items()},
         kind=figure_kinds().get(FIRST),
-        code=code_digest("figures"),
+        code=code_digest("plot_accuracy.py"),
     script:
         "../../scripts/plot_accuracy.py"
 
@@ -102,7 +107,7 @@ rule plot_nuclei:
         runtime=20,
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "image"),
+        code=code_digest("plot_nuclei.py"),
     script:
         "../../scripts/plot_nuclei.py"
 
@@ -135,6 +140,6 @@ rule plot_quality:
         runtime=20,
     params:
         settings=lambda wildcards: config["units"]["filter"][section_of(wildcards).unit],
-        code=code_digest("figures", "filtering.py"),
+        code=code_digest("plot_quality.py"),
     script:
         "../../scripts/plot_quality.py"

@@ -24,6 +24,6 @@ rule check_leakage:
         runtime=30,
     params:
         facts=checked_params,
-        code=code_digest("leakage.py", "splits.py", "block_split.py", "adapted/encoder.py"),
+        code=code_digest("check_leakage.py"),
     script:
         "../../scripts/check_leakage.py"

@@ -28,6 +28,6 @@ rule select_genes:
         blocks=blocks_of,
         settings=gene_settings,
         seed=lookup(dpath="seed", within=config),
-        code=code_digest("clustering.py", "gene_selection.py", "splits.py"),
+        code=code_digest("select_genes.py"),
     script:
         "../../scripts/select_genes.py"

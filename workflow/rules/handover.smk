@@ -29,7 +29,7 @@ rule export_spatialdata:
     params:
         blocks=shown_blocks,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("handover", "type_colours.py", "expression.py", "image", "splits.py"),
+        code=code_digest("export_spatialdata.py"),
     script:
         "../../scripts/export_spatialdata.py"
 
@@ -58,9 +58,7 @@ rule export_qupath:
         blocks=shown_blocks,
         slide=lambda wildcards: str(section_of(wildcards).image),
         n_genes=lookup(dpath="export/qupath_genes", within=config),
-        code=code_digest(
-            "handover", "type_colours.py", "expression.py", "splits.py", "image/vendor.py"
-        ),
+        code=code_digest("export_qupath.py"),
     script:
         "../../scripts/export_qupath.py"
 
@@ -88,6 +86,6 @@ rule export_xenium_explorer:
     params:
         blocks=shown_blocks,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("handover", "expression.py", "image", "splits.py"),
+        code=code_digest("export_xenium_explorer.py"),
     script:
         "../../scripts/export_xenium_explorer.py"

@@ -26,7 +26,7 @@ rule plot_gene_maps:
             "<results>/figures/gene_maps/{experiment}/{fold}/{sample}.png",
             category="3. Maps",
             caption="../report/gene_maps.rst",
-            labels={"section": "{sample}", "fold": "{fold}"},
+            labels={"section": "{sample}", "fold": "{fold}", "shown": "best genes"},
         ),
     log:
         "<logs>/plot_gene_maps/{experiment}.{fold}.{sample}.log",
@@ -42,15 +42,7 @@ rule plot_gene_maps:
         blocks=blocks_of,
         n_genes=lookup(dpath="figures/n_genes", within=config),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest(
-            "figures",
-            "raster.py",
-            "side_by_side.py",
-            "evaluation/stored.py",
-            "expression.py",
-            "image",
-            "splits.py",
-        ),
+        code=code_digest("plot_gene_maps.py"),
     script:
         "../../scripts/plot_gene_maps.py"
 
@@ -67,9 +59,14 @@ rule plot_totals:
         multiext(
             "<results>/figures/totals/{experiment}/{fold}/{sample}",
             pdf=".pdf",
-            png=".png",
             tsv=".tsv",
             agreement=".agreement.tsv",
+        ),
+        png=report(
+            "<results>/figures/totals/{experiment}/{fold}/{sample}.png",
+            category="3. Maps",
+            caption="../report/totals.rst",
+            labels={"section": "{sample}", "fold": "{fold}", "shown": "totals"},
         ),
     log:
         "<logs>/plot_totals/{experiment}.{fold}.{sample}.log",
@@ -84,15 +81,7 @@ rule plot_totals:
     params:
         blocks=blocks_of,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest(
-            "figures",
-            "raster.py",
-            "side_by_side.py",
-            "evaluation/stored.py",
-            "expression.py",
-            "image",
-            "splits.py",
-        ),
+        code=code_digest("plot_totals.py"),
     script:
         "../../scripts/plot_totals.py"
 
@@ -106,8 +95,12 @@ rule plot_overlay:
         image="<results>/sections/{sample}/image.ome.tif",
         style="resources/matplotlibrc",
     output:
-        multiext(
-            "<results>/figures/overlay/{experiment}/{fold}/{sample}/{gene}", ".pdf", ".png", ".tsv"
+        multiext("<results>/figures/overlay/{experiment}/{fold}/{sample}/{gene}", ".pdf", ".tsv"),
+        report(
+            "<results>/figures/overlay/{experiment}/{fold}/{sample}/{gene}.png",
+            category="3. Maps",
+            caption="../report/overlay.rst",
+            labels={"section": "{sample}", "fold": "{fold}", "shown": "{gene}"},
         ),
     log:
         "<logs>/plot_overlay/{experiment}.{fold}.{sample}.{gene}.log",
@@ -122,15 +115,6 @@ rule plot_overlay:
     params:
         blocks=blocks_of,
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest(
-            "figures",
-            "raster.py",
-            "gene_names.py",
-            "side_by_side.py",
-            "evaluation/stored.py",
-            "expression.py",
-            "image",
-            "splits.py",
-        ),
+        code=code_digest("plot_overlay.py"),
     script:
         "../../scripts/plot_overlay.py"

@@ -40,18 +40,7 @@ rule train_model:
         target_sum=lookup(dpath="expression/target_sum", within=config),
         tile_um=lookup(dpath="features/tile_um", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "training.py",
-            "models",
-            "neighbourhood.py",
-            "splits.py",
-            "expression.py",
-            "torch_setup.py",
-            "uncertainty",
-            "block_bootstrap.py",
-            "evaluation/ceiling.py",
-            "evaluation/scores.py",
-        ),
+        code=code_digest("train_model.py", "models"),
     script:
         "../../scripts/train_model.py"
 
@@ -77,6 +66,6 @@ rule predict_expression:
     params:
         encoders=lambda wildcards: experiment_of(wildcards).features.encoders,
         intervals=lookup(dpath="prediction/intervals", within=config),
-        code=code_digest("models", "neighbourhood.py", "threads.py", "uncertainty"),
+        code=code_digest("predict_expression.py", "models"),
     script:
         "../../scripts/predict_expression.py"

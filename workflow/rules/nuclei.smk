@@ -30,7 +30,7 @@ rule import_nuclei:
     params:
         section=section_params,
         polygons=lambda wildcards: str(GIVEN[wildcards.sample, wildcards.outlines]),
-        code=code_digest("polygons", "readers", "platforms.py", "image", "units.py"),
+        code=code_digest("import_nuclei.py"),
     script:
         "../../scripts/import_nuclei.py"
 
@@ -57,7 +57,7 @@ rule segment_nuclei:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         model=segmenter_folder,
         settings=segmentation_settings(),
-        code=code_digest("nuclei", "image"),
+        code=code_digest("segment_nuclei.py"),
     script:
         "../../scripts/segment_nuclei.py"
 
@@ -84,7 +84,7 @@ rule stitch_nuclei:
         runtime=30,
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("nuclei", "polygons", "image"),
+        code=code_digest("stitch_nuclei.py"),
     script:
         "../../scripts/stitch_nuclei.py"
 
@@ -109,6 +109,6 @@ rule expand_nuclei:
         runtime=60,
     params:
         expand_um=lookup(dpath="units/expand_um", within=config),
-        code=code_digest("expansion.py", "polygons"),
+        code=code_digest("expand_nuclei.py"),
     script:
         "../../scripts/expand_nuclei.py"

@@ -33,9 +33,7 @@ rule score_programs:
         settings={k: config["programs"][k] for k in PROGRAM_SETTINGS},
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "gene_sets.py", "gene_matching.py", "programs", "expression.py", "splits.py"
-        ),
+        code=code_digest("score_programs.py"),
     script:
         "../../scripts/score_programs.py"
 
@@ -66,14 +64,7 @@ rule compare_programs:
         control_from=lookup(dpath="programs/control_from", within=config),
         target_sum=lookup(dpath="expression/target_sum", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "programs",
-            "evaluation",
-            "expression.py",
-            "gene_matching.py",
-            "gene_sets.py",
-            "neighbourhood.py",
-        ),
+        code=code_digest("compare_programs.py"),
     script:
         "../../scripts/compare_programs.py"
 
@@ -87,7 +78,13 @@ rule plot_programs:
         image="<results>/sections/{sample}/image.ome.tif",
         style="resources/matplotlibrc",
     output:
-        multiext("<results>/figures/programs/{source}/{sample}", ".pdf", ".png", ".tsv"),
+        multiext("<results>/figures/programs/{source}/{sample}", ".pdf", ".tsv"),
+        report(
+            "<results>/figures/programs/{source}/{sample}.png",
+            category="6. Programs",
+            caption="../report/programs.rst",
+            labels={"section": "{sample}", "expression": "{source}"},
+        ),
     log:
         "<logs>/plot_programs/{source}/{sample}.log",
     benchmark:
@@ -101,7 +98,7 @@ rule plot_programs:
     params:
         n_programs=lookup(dpath="programs/n_drawn", within=config),
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "image"),
+        code=code_digest("plot_programs.py"),
     script:
         "../../scripts/plot_programs.py"
 
@@ -127,7 +124,7 @@ rule enrich_terms:
         runtime=30,
     params:
         settings={k: v for k, v in config["enrichment"].items() if k != "n_drawn"},
-        code=code_digest("gene_sets.py", "gene_matching.py", "programs"),
+        code=code_digest("enrich_terms.py"),
     script:
         "../../scripts/enrich_terms.py"
 
@@ -139,7 +136,13 @@ rule plot_terms:
         clusters="<results>/annotated/{source}/{sample}.clusters.tsv",
         style="resources/matplotlibrc",
     output:
-        multiext("<results>/figures/terms/{source}/{sample}", ".pdf", ".svg", ".png", ".tsv"),
+        multiext("<results>/figures/terms/{source}/{sample}", ".pdf", ".svg", ".tsv"),
+        report(
+            "<results>/figures/terms/{source}/{sample}.png",
+            category="6. Programs",
+            caption="../report/terms.rst",
+            labels={"section": "{sample}", "expression": "{source}"},
+        ),
     log:
         "<logs>/plot_terms/{source}/{sample}.log",
     benchmark:
@@ -153,6 +156,6 @@ rule plot_terms:
     params:
         n_terms=lookup(dpath="enrichment/n_drawn", within=config),
         adjusted_p_below=lookup(dpath="enrichment/adjusted_p_below", within=config),
-        code=code_digest("figures"),
+        code=code_digest("plot_terms.py"),
     script:
         "../../scripts/plot_terms.py"

@@ -26,13 +26,6 @@ rule check_alignment:
     params:
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
         settings=lookup(dpath="alignment", within=config),
-        code=code_digest(
-            "alignment.py",
-            "verdicts.py",
-            "density.py",
-            "registration.py",
-            "features/stain.py",
-            "image",
-        ),
+        code=code_digest("check_alignment.py"),
     script:
         "../../scripts/check_alignment.py"

@@ -63,13 +63,6 @@ rule write_report:
         ),
         software={"snakemake": SNAKEMAKE_VERSION},
         benchmarks=f"results/{config['run']}/benchmarks",
-        code=code_digest(
-            "report",
-            "experiments.py",
-            "leakage.py",
-            "provenance.py",
-            "uncertainty/domain.py",
-            "verdicts.py",
-        ),
+        code=code_digest("write_report.py"),
     script:
         "../../scripts/write_report.py"

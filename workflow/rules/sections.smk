@@ -24,7 +24,7 @@ rule ingest_section:
         runtime=60,
     params:
         section=section_params,
-        code=code_digest("readers", "platforms.py", "image", "units.py", "storage.py"),
+        code=code_digest("ingest_section.py"),
     script:
         "../../scripts/ingest_section.py"
 
@@ -48,7 +48,7 @@ rule ingest_transcripts:
         runtime=60,
     params:
         section=section_params,
-        code=code_digest("readers", "platforms.py", "image", "units.py", "storage.py"),
+        code=code_digest("ingest_transcripts.py"),
     script:
         "../../scripts/ingest_transcripts.py"
 
@@ -73,7 +73,7 @@ rule rescale_image:
     params:
         section=section_params,
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("readers", "platforms.py", "image", "units.py"),
+        code=code_digest("rescale_image.py"),
     script:
         "../../scripts/rescale_image.py"
 
@@ -97,6 +97,6 @@ rule detect_tissue:
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         settings=lookup(dpath="tissue", within=config),
-        code=code_digest("tissue.py", "image"),
+        code=code_digest("detect_tissue.py"),
     script:
         "../../scripts/detect_tissue.py"

@@ -26,7 +26,7 @@ rule train_segmenter:
         runtime=600,
     params:
         settings=SEGMENTER["training"],
-        code=code_digest("segmenter", "raster.py", "image"),
+        code=code_digest("train_segmenter.py"),
     script:
         "../../scripts/train_segmenter.py"
 
@@ -62,6 +62,6 @@ rule evaluate_segmenter:
             for name, um_per_px in SEGMENTER["test_folders"].items()
         },
         settings=segmentation_settings(),
-        code=code_digest("segmenter", "nuclei", "image", "raster.py"),
+        code=code_digest("evaluate_segmenter.py"),
     script:
         "../../scripts/evaluate_segmenter.py"

@@ -27,9 +27,7 @@ rule ingest_spots:
         runtime=30,
     params:
         section=section_params,
-        code=code_digest(
-            "readers", "platforms.py", "image", "units.py", "storage.py", "filtering.py"
-        ),
+        code=code_digest("ingest_spots.py"),
     script:
         "../../scripts/ingest_spots.py"
 
@@ -64,9 +62,7 @@ rule compare_spots:
             },
         },
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "spots", "evaluation", "block_bootstrap.py", "expression.py", "provenance.py"
-        ),
+        code=code_digest("compare_spots.py"),
     script:
         "../../scripts/compare_spots.py"
 
@@ -82,7 +78,13 @@ rule plot_spots:
         style="resources/matplotlibrc",
         palette="resources/palette.tsv",
     output:
-        multiext("<results>/figures/spots/{experiment}/{fold}/{sample}", ".pdf", ".png", ".tsv"),
+        multiext("<results>/figures/spots/{experiment}/{fold}/{sample}", ".pdf", ".tsv"),
+        report(
+            "<results>/figures/spots/{experiment}/{fold}/{sample}.png",
+            category="7. Spots",
+            caption="../report/spots.rst",
+            labels={"section": "{sample}", "fold": "{fold}"},
+        ),
     log:
         "<logs>/plot_spots/{experiment}.{fold}.{sample}.log",
     benchmark:
@@ -95,6 +97,6 @@ rule plot_spots:
         runtime=20,
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest("figures", "image", "evaluation/stored.py"),
+        code=code_digest("plot_spots.py"),
     script:
         "../../scripts/plot_spots.py"

@@ -25,7 +25,7 @@ rule measure_stain:
     params:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         settings=lookup(dpath="stain", within=config),
-        code=code_digest("stain_normalisation.py", "features/stain.py", "image"),
+        code=code_digest("measure_stain.py"),
     script:
         "../../scripts/measure_stain.py"
 
@@ -48,6 +48,6 @@ rule normalise_stain:
         runtime=10,
     params:
         method=lookup(dpath="stain/method", within=config),
-        code=code_digest("stain_normalisation.py", "features/stain.py", "models/bundle.py"),
+        code=code_digest("normalise_stain.py"),
     script:
         "../../scripts/normalise_stain.py"

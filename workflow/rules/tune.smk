@@ -41,16 +41,6 @@ rule tune_model:
         n_trials=lookup(dpath="tuning/n_trials", within=config),
         timeout_minutes=lookup(dpath="tuning/timeout_minutes", within=config),
         seed=lookup(dpath="seed", within=config),
-        code=code_digest(
-            "tuning.py",
-            "training.py",
-            "models",
-            "neighbourhood.py",
-            "splits.py",
-            "expression.py",
-            "torch_setup.py",
-            "uncertainty/held_out.py",
-            "evaluation/scores.py",
-        ),
+        code=code_digest("tune_model.py", "models"),
     script:
         "../../scripts/tune_model.py"

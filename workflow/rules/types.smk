@@ -40,7 +40,7 @@ rule plot_types:
         runtime=20,
     params:
         title=lambda wildcards: f"{wildcards.sample}: cell types by {source_words(wildcards.source)}",
-        code=code_digest("figures", "raster.py", "type_colours.py"),
+        code=code_digest("plot_types.py"),
     script:
         "../../scripts/plot_types.py"
 
@@ -79,13 +79,6 @@ rule plot_agreement:
     params:
         title=lambda wildcards: f"{wildcards.sample}: measured against predicted cell types",
         um_per_px=lookup(dpath="image/um_per_px", within=config),
-        code=code_digest(
-            "figures",
-            "annotation/levels.py",
-            "neighbourhood.py",
-            "raster.py",
-            "type_colours.py",
-            "image",
-        ),
+        code=code_digest("plot_agreement.py"),
     script:
         "../../scripts/plot_agreement.py"

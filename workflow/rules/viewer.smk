@@ -36,15 +36,6 @@ rule write_viewer:
         um_per_px=lookup(dpath="image/um_per_px", within=config),
         n_genes=lookup(dpath="viewer/n_genes", within=config),
         jpeg_quality=lookup(dpath="viewer/jpeg_quality", within=config),
-        code=code_digest(
-            "viewer",
-            "type_colours.py",
-            "image",
-            "expression.py",
-            "splits.py",
-            "evaluation/stored.py",
-            "evaluation/summary.py",
-            "uncertainty/domain.py",
-        ),
+        code=code_digest("write_viewer.py"),
     script:
         "../../scripts/write_viewer.py"

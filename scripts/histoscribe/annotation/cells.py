@@ -64,16 +64,6 @@ class Clusters:
         return np.isin(np.arange(len(self.sizes)), self.cluster)
 
 
-def measured_expression(units: ad.AnnData, target_sum: float | str) -> ad.AnnData:
-    """log1p-normalised counts of `units`, sparse float32 (n_units, n_genes), all genes."""
-    umi = units.obs["umi"].to_numpy(dtype=np.float64)
-    scale = target_total(umi, target_sum) / np.maximum(umi, 1)
-    values = sparse.csr_matrix(units.X).astype(np.float32)
-    values.data *= np.repeat(scale, np.diff(values.indptr)).astype(np.float32)
-    np.log1p(values.data, out=values.data)
-    return ad.AnnData(values, obs=units.obs[[]], var=units.var[[]])
-
-
 def describe_measured(
     units: ad.AnnData, settings: ClusterSettings, target_sum: float | str
 ) -> np.ndarray:

@@ -1,12 +1,14 @@
 """The one row of `summary.tsv` that an experiment has in a section."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from histoscribe.block_bootstrap import interval
 from histoscribe.evaluation.ceiling import MIN_CEILING
+from histoscribe.tables import read_table
 
 SUMMARY_COLUMNS = [
     "experiment",
@@ -108,3 +110,15 @@ def trust_of_alignment(verdict: str, trained: dict[str, str]) -> str:
     said = verdict if verdict in FINE_ALIGNMENTS else verdict.upper()
     bad = [f"{name} {v.upper()}" for name, v in trained.items() if v not in FINE_ALIGNMENTS]
     return "; ".join([said, *(f"trained on {text}" for text in bad)])
+
+
+def gather_scores(evaluated: list[tuple[str, str, str]], paths: list[Path]) -> pd.DataFrame:
+    """The scores of genes of many evaluations, with columns experiment, fold and sample.
+
+    `evaluated` names (experiment, fold, sample) of each of `paths`.
+    """
+    tables = [
+        read_table(path).assign(experiment=experiment, fold=fold, sample=sample)
+        for (experiment, fold, sample), path in zip(evaluated, paths, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)

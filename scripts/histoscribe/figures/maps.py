@@ -220,3 +220,23 @@ def ground(image: np.ndarray, paleness: float = GROUND_FADED) -> np.ndarray:
     grey = image @ np.array([0.299, 0.587, 0.114])
     pale = np.round(grey + paleness * (255.0 - grey)).astype(np.uint8)
     return np.repeat(pale[..., None], 3, axis=-1)
+
+
+def frame_map(axes: Axes, extent_um: tuple[float, float, float, float]) -> None:
+    """Show `extent_um` (left, right, bottom, top) in true proportions, without ticks or frame."""
+    axes.set_xlim(extent_um[0], extent_um[1])
+    axes.set_ylim(extent_um[2], extent_um[3])
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def draw_colour_bar(axes: Axes, drawn: ScalarMappable) -> None:
+    """A slim colour bar below a map."""
+    bar = axes.figure.colorbar(
+        drawn, ax=axes, orientation="horizontal", shrink=0.75, aspect=20, pad=0.02
+    )
+    bar.outline.set_linewidth(0)
+    bar.ax.tick_params(length=1.5, labelsize=5.5, pad=1.5)
+    bar.ax.locator_params(nbins=3)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from histoscribe.figures.maps import nearest_units
+from histoscribe.figures.maps import draw_colour_bar, frame_map, nearest_units
 from histoscribe.figures.style import FULL_WIDTH, MM, draw_scale_bar
 
 PANEL_PX = 400
@@ -81,7 +81,7 @@ def _draw_band(
     slide = figure.add_subplot(grid[:, 0])
     slide.imshow(image, extent=extent_um, interpolation="antialiased")
     slide.set_title("H&E")
-    _frame(slide, extent_um)
+    frame_map(slide, extent_um)
     draw_scale_bar(slide, abs(extent_um[1] - extent_um[0]))
     if not names:
         slide.text(1.1, 0.5, "no program could be scored", transform=slide.transAxes, va="center")
@@ -109,19 +109,5 @@ def _draw_map(
     low, high = np.percentile(values, CUTS)
     shown = np.ma.masked_where(shown_unit < 0, values[shown_unit])
     drawn = axes.imshow(shown, extent=extent_um, vmin=low, vmax=max(high, low + 1e-6))
-    _frame(axes, extent_um)
-    bar = axes.figure.colorbar(
-        drawn, ax=axes, orientation="horizontal", shrink=0.75, aspect=20, pad=0.02
-    )
-    bar.outline.set_linewidth(0)
-    bar.ax.tick_params(length=1.5, labelsize=5.5, pad=1.5)
-    bar.ax.locator_params(nbins=3)
-
-
-def _frame(axes: Axes, extent_um: tuple[float, float, float, float]) -> None:
-    axes.set_xlim(extent_um[0], extent_um[1])
-    axes.set_ylim(extent_um[2], extent_um[3])
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+    frame_map(axes, extent_um)
+    draw_colour_bar(axes, drawn)

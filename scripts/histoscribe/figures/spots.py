@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from scipy.spatial import cKDTree
 
-from histoscribe.figures.maps import nearest_units
+from histoscribe.figures.maps import draw_colour_bar, frame_map, nearest_units
 from histoscribe.figures.style import FULL_WIDTH, MM, draw_scale_bar, upper_cut
 
 PANEL_PX = 500
@@ -108,8 +108,8 @@ def draw_spots(
             else:
                 masked = np.ma.masked_where(shown < 0, level[shown])
                 drawn = axes.imshow(masked, extent=extent_um, vmin=0, vmax=upper_cut(level))
-            _frame(axes, extent_um)
-            _colour_bar(axes, drawn)
+            frame_map(axes, extent_um)
+            draw_colour_bar(axes, drawn)
             if column == 1:
                 axes.set_ylabel(f"{label} (log1p)")
             if row == 0:
@@ -185,7 +185,7 @@ def _draw_slides(
     units.title.set_fontstyle("italic")
     for axes in (enlarged, units):
         _outlines(axes, maps.spots_um, maps.diameter_um, 0.7)
-        _frame(axes, window_um)
+        frame_map(axes, window_um)
         axes.spines[:].set_visible(True)
         draw_scale_bar(axes, right - left)
 
@@ -196,7 +196,7 @@ def _slide_with_spots(
     axes.imshow(slide, extent=extent_um, interpolation="antialiased")
     _outlines(axes, maps.spots_um, maps.diameter_um, 0.25)
     axes.set_title(title)
-    _frame(axes, extent_um)
+    frame_map(axes, extent_um)
 
 
 def _draw_agreement(
@@ -272,21 +272,3 @@ def _outlines(axes: Axes, centre_um: np.ndarray, diameter_um: float, linewidth: 
             linewidths=linewidth,
         )
     )  # fmt: skip
-
-
-def _colour_bar(axes: Axes, drawn: object) -> None:
-    bar = axes.figure.colorbar(
-        drawn, ax=axes, orientation="horizontal", shrink=0.75, aspect=20, pad=0.02
-    )
-    bar.outline.set_linewidth(0)
-    bar.ax.tick_params(length=1.5, labelsize=5.5, pad=1.5)
-    bar.ax.locator_params(nbins=3)
-
-
-def _frame(axes: Axes, extent_um: Extent) -> None:
-    axes.set_xlim(extent_um[0], extent_um[1])
-    axes.set_ylim(extent_um[2], extent_um[3])
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)

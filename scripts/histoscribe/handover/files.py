@@ -5,11 +5,11 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 
 from histoscribe.handover.outlines import unit_outlines
 from histoscribe.handover.section import Section, gather_section
 from histoscribe.storage import read_h5ad
+from histoscribe.tables import read_table
 from histoscribe.type_colours import read_type_colours, run_colours
 
 
@@ -41,7 +41,7 @@ class SectionFiles:
             read_h5ad(self.units),
             [read_h5ad(path, layers) for path in self.predictions],
             self.blocks,
-            [pd.read_csv(path, sep="\t") for path in self.scores],
+            [read_table(path) for path in self.scores],
             {
                 source: [read_h5ad(path).obs for path in paths]
                 for source, paths in self.annotations.items()

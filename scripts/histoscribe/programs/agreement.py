@@ -8,8 +8,8 @@ from scipy import sparse
 from histoscribe.evaluation.ceiling import reachable, split_counts
 from histoscribe.evaluation.scores import pearson
 from histoscribe.evaluation.smoothing import Pool, pools_of
-from histoscribe.expression import target_total
-from histoscribe.programs.scoring import log_normalised, score_sets
+from histoscribe.expression import log_normalised, target_total
+from histoscribe.programs.scoring import score_sets
 
 
 def scores_of_halves(

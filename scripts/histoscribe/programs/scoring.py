@@ -15,29 +15,11 @@ import scanpy as sc
 from scipy import sparse
 from tqdm import tqdm
 
-from histoscribe.expression import target_total
-
 log = logging.getLogger(__name__)
 
 CONTROL_SIZE = 50  # control genes drawn from each bin, scanpy's default
 LEAST_BIN = 30  # genes that a bin must hold
 MOST_BINS = 25  # of genes by their mean, scanpy's default
-
-
-def log_normalised(units: ad.AnnData, target_sum: float | str) -> ad.AnnData:
-    """log1p of counts scaled to a common total, all genes, sparse by column.
-
-    `target_sum` is a number or "median"; `units.obs["umi"]` the totals.
-    """
-    umi = units.obs["umi"].to_numpy()
-    scale = (target_total(umi, target_sum) / np.maximum(umi, 1)).astype(np.float32)
-    counts = sparse.csr_matrix(units.X)
-    scaled = sparse.diags(scale) @ counts.astype(np.float32)
-    return ad.AnnData(
-        sparse.csc_matrix(scaled.log1p()),  # genes are picked by column
-        obs=pd.DataFrame(index=units.obs_names),
-        var=pd.DataFrame(index=units.var_names),
-    )
 
 
 def n_expression_bins(n_genes: int) -> int:
@@ -66,7 +48,7 @@ def score_sets(
     its mean over the units.
     """
     light = ad.AnnData(
-        expression.X,
+        sparse.csc_matrix(expression.X) if sparse.issparse(expression.X) else expression.X,
         obs=pd.DataFrame(index=expression.obs_names),
         var=pd.DataFrame(index=expression.var_names),
     )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from histoscribe.errors import UserError, problem
 from histoscribe.provenance import recall, versions
+from histoscribe.tables import read_table
 
 Key = tuple[str, str, str]  # experiment, fold, sample
 
@@ -91,26 +92,6 @@ class Results:
             agreement=tables(agreement),
             jobs=read_jobs(Path(benchmarks)),
         )
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table of the run; genes and samples named like missing values stay names."""
-    names = {name: str for name in ("gene", "sample", "experiment", "fold", "type", "cluster")}
-    try:
-        header = pd.read_csv(path, sep="\t", nrows=0)
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype={name: kind for name, kind in names.items() if name in header},
-            keep_default_na=False,
-            na_values={name: [""] for name in header if name not in names},
-        )
-    except (OSError, ValueError) as error:
-        said = problem(
-            str(path), f"no readable table ({error})", "a .tsv of this run", "Delete it."
-        )
-        raise UserError(said) from error
-    return table
 
 
 def read_units(path: Path) -> UnitNumbers:

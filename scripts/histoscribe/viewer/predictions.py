@@ -16,7 +16,7 @@ import pandas as pd
 from histoscribe.block_split import BlockSplit
 from histoscribe.errors import UserError, problem
 from histoscribe.evaluation.stored import open_h5ad, read_columns
-from histoscribe.expression import targets
+from histoscribe.expression import target_total, targets
 from histoscribe.provenance import recall
 from histoscribe.splits import TEST, unit_roles
 
@@ -41,10 +41,15 @@ class FoldPrediction:
 
 @dataclass(frozen=True)
 class SectionPrediction:
-    """All folds' parts of a section, one after the other, with the units that they show."""
+    """All folds' parts of a section, one after the other, with the units that they show.
+
+    Counts are scaled to `total`, one for the whole section, so that no seam shows between parts;
+    None where nothing was measured.
+    """
 
     folds: list[FoldPrediction]
     units: ad.AnnData
+    total: float | None
 
     @property
     def obs(self) -> pd.DataFrame:
@@ -59,13 +64,8 @@ class SectionPrediction:
         return np.concatenate([fold.values(layer, genes) for fold in self.folds])
 
     def measured(self, genes: list[str]) -> np.ndarray:
-        """log1p of the measured counts, scaled as those that the model learnt from."""
-        first, parts = 0, []
-        for fold in self.folds:
-            units = self.units[first : first + len(fold.rows)]
-            parts.append(targets(units, genes, recall(fold.stored.uns)["target_sum"]))
-            first += len(fold.rows)
-        return np.concatenate(parts)
+        """log1p of the measured counts, scaled to a common total."""
+        return targets(self.units, genes, self.total)
 
     def blocks_of_genes(self, genes: list[str]) -> Iterator[list[str]]:
         """The genes in groups that lie near each other in the files."""
@@ -100,5 +100,8 @@ def open_predictions(
                 is_shown = unit_roles(units.obsm["spatial"], BlockSplit(**cut)) == TEST
             folds.append(FoldPrediction(stored, np.flatnonzero(is_shown)))
         shown = np.concatenate([fold.rows for fold in folds])
+        target_sum = recall(folds[0].stored.uns)["target_sum"]
+        umi = units.obs.get("umi")
+        total = None if umi is None else target_total(umi.to_numpy(), target_sum)
         is_whole = len(folds) == 1 and len(shown) == units.n_obs
-        yield SectionPrediction(folds, units if is_whole else units[shown].copy())
+        yield SectionPrediction(folds, units if is_whole else units[shown].copy(), total)

@@ -5,8 +5,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
-import pandas as pd
 from report_run import (
     TEMPLATES,
     clusters,
@@ -29,19 +27,9 @@ from histoscribe.report.links import run_links
 from histoscribe.report.pictures import embed, figures_of, read_captions
 from histoscribe.report.results import (
     read_jobs,
-    read_table,
 )
 
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><b>", "{{ 7*7 }}")
-
-
-# Files.
-def test_tables_keep_genes_that_are_called_na(tmp_path):
-    path = tmp_path / "x.tsv"
-    path.write_text("gene\tpcc\ttrust\nNA\t\tA\nNAN\t0.5\t\n1\t0.2\tB\n")
-    table = read_table(path)
-    assert table["gene"].tolist() == ["NA", "NAN", "1"]
-    assert np.isnan(table["pcc"][0]) and pd.isna(table["trust"][1])
 
 
 def test_time_and_memory_by_rule(tmp_path):
