@@ -36,20 +36,21 @@ lint: $(INSTALLED)
 vendor: $(INSTALLED)
 	PYTHONPATH=scripts .venv/bin/python -m histoscribe.viewer.vendored resources/viewer/vendor
 
-# uv where it is installed, else pip. uv reads neither pip's configuration nor PIP_FIND_LINKS, and
-# stops at a folder that is not there.
+# uv takes a minute where pip takes several; where uv can't be had or fails, pip it is. uv reads
+# neither pip's configuration nor PIP_FIND_LINKS, and stops at a folder that is not there.
 $(INSTALLED): envs/requirements.in envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "HistoScribe needs Python 3.11 or 3.12, but $(PYTHON) is %d.%d. Say which to use: make PYTHON=python3.11 $(MAKECMDGOALS)" % sys.version_info[:2])'
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv
-	@if command -v uv >/dev/null 2>&1; then \
-		if [ -d "$$PIP_FIND_LINKS" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
-		echo "installing with uv"; \
-		uv pip install --quiet --compile-bytecode --python .venv/bin/python -c envs/constraints.txt -r envs/requirements.in; \
-	else \
-		echo "installing with pip (a few minutes)"; \
-		.venv/bin/python -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -r envs/requirements.in; \
-	fi
+	@if [ -d "$$PIP_FIND_LINKS" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
+	pip=".venv/bin/python -m pip install --quiet --disable-pip-version-check"; \
+	uv=$$(command -v uv) || { $$pip -c envs/constraints.txt uv && uv=.venv/bin/uv; }; \
+	echo "installing with uv (a minute or two)"; \
+	"$$uv" pip install --quiet --compile-bytecode --python .venv/bin/python \
+		-c envs/constraints.txt -r envs/requirements.in || { \
+		echo "uv failed; installing with pip (a few minutes)"; \
+		$$pip -c envs/constraints.txt -r envs/requirements.in; \
+	}
 	@touch $@
 
 clean:

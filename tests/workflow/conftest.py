@@ -33,7 +33,7 @@ class Workplace:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        environment = {**os.environ, "HISTOSCRIBE_DATA": ""}
+        environment = {**os.environ, "HISTOSCRIBE_DATA": "", "PYTHONDONTWRITEBYTECODE": ""}
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )

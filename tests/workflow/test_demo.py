@@ -326,7 +326,11 @@ def test_a_trained_bundle_predicts_on_a_new_slide(workplace):
         "\t".join(header) + "\n" + "\t".join(cells) + "\t\t\n"
     )
     config = workplace.write_config(
-        "new", run="new", samples="new.tsv", bundle="results/demo/full/holdout/model.safetensors"
+        "new",
+        run="new",
+        samples="new.tsv",
+        bundle="results/demo/full/holdout/model.safetensors",
+        annotation={"enabled": False},
     )
     workplace.run("--configfile", config)
     new = ad.read_h5ad(workplace.folder / "results/new/pretrained/holdout/predicted/new.h5ad")
@@ -364,7 +368,8 @@ def test_killed_midway_it_completes(workplace):
             )
         )
     (workplace.folder / "killed.tsv").write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config]
+    summary = "results/killed/summary.tsv"
+    command = [sys.executable, "-m", "snakemake", summary, "--cores", "2", "--configfile", config]
     try:
         process = subprocess.Popen(
             command,
@@ -380,7 +385,7 @@ def test_killed_midway_it_completes(workplace):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not (results / "summary.tsv").exists()
-        workplace.run("--nolock", "--configfile", config)  # as `make demo` does
+        workplace.run(summary, "--nolock", "--configfile", config)  # as `make demo` does
     finally:
         (workplace.folder / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
     assert (results / "summary.tsv").is_file()
