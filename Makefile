@@ -11,7 +11,7 @@ SOURCES := scripts tests
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/demo/config.yaml --cores $(CORES) --nolock --quiet rules host
-	@.venv/bin/python scripts/histoscribe/farewell.py results/demo
+	@PYTHONPATH=scripts .venv/bin/python -m histoscribe.farewell results/demo
 
 # The README's pictures of the demo's report and viewer; needs Chromium.
 screenshots: demo
@@ -36,21 +36,11 @@ lint: $(INSTALLED)
 vendor: $(INSTALLED)
 	PYTHONPATH=scripts .venv/bin/python -m histoscribe.viewer.vendored resources/viewer/vendor
 
-# uv takes a minute where pip takes several; where uv can't be had or fails, pip it is. uv reads
-# neither pip's configuration nor PIP_FIND_LINKS, and stops at a folder that is not there.
-$(INSTALLED): envs/requirements.in envs/constraints.txt
+$(INSTALLED): envs/requirements.in envs/constraints.txt envs/install.sh
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "HistoScribe needs Python 3.11 or 3.12, but $(PYTHON) is %d.%d. Say which to use: make PYTHON=python3.11 $(MAKECMDGOALS)" % sys.version_info[:2])'
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv
-	@if [ -d "$$PIP_FIND_LINKS" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
-	pip=".venv/bin/python -m pip install --quiet --disable-pip-version-check"; \
-	uv=$$(command -v uv) || { $$pip -c envs/constraints.txt uv && uv=.venv/bin/uv; }; \
-	echo "installing with uv (a minute or two)"; \
-	"$$uv" pip install --quiet --compile-bytecode --python .venv/bin/python \
-		-c envs/constraints.txt -r envs/requirements.in || { \
-		echo "uv failed; installing with pip (a few minutes)"; \
-		$$pip -c envs/constraints.txt -r envs/requirements.in; \
-	}
+	@sh envs/install.sh .venv
 	@touch $@
 
 clean:

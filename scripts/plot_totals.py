@@ -10,7 +10,7 @@ from histoscribe.figures.style import save_figure, use_style
 from histoscribe.figures.totals import PANEL_PX, agreement_table, draw_totals
 from histoscribe.image import read_window
 from histoscribe.joblog import job_log
-from histoscribe.side_by_side import common_depth, open_side_by_side, unit_sums
+from histoscribe.side_by_side import open_side_by_side, unit_sums
 from histoscribe.storage import written_whole
 
 
@@ -28,8 +28,8 @@ def main(
 ) -> None:
     use_style(style)
     with open_side_by_side(units, predicted, blocks) as section:
-        depth = common_depth(section)
-        sums = unit_sums(section, depth)
+        depth = section.depth
+        sums = unit_sums(section)
         n_genes = len(section.shared_genes)
     mapped = mapped_units(section.units, gpd.read_parquet(nuclei) if nuclei else None)
     window = mapped.window()

@@ -26,14 +26,26 @@ DEPTH_PERCENTILE = 25  # of molecules: the depth at which numbers of genes are c
 class SideBySide:
     """The drawn units of a section, raw counts as measured; their prediction stays in its file.
 
-    `prediction` has all units of the section, of which `rows` (n_units,) are drawn. Counts are
-    scaled to `total`, that of the whole section, so that parts of it can be laid side by side.
+    `prediction` has all units of the section, of which `rows` (n_units,) are drawn; `whole_umi`
+    are the molecules of all units. Counts are scaled, and numbers of genes compared, as the whole
+    section is, so that parts of it can be laid side by side; scores are of the tested part alone.
     """
 
     units: ad.AnnData
     prediction: ad.AnnData
     rows: np.ndarray
-    total: float
+    whole_umi: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """The total that counts are scaled to."""
+        return target_total(self.whole_umi, recall(self.prediction.uns)["target_sum"])
+
+    @property
+    def depth(self) -> float:
+        """The molecules at which numbers of genes are compared: the section's lower quartile."""
+        umi = self.whole_umi
+        return max(float(np.percentile(umi[umi > 0], DEPTH_PERCENTILE)), 1.0)
 
     @property
     def predicted_genes(self) -> list[str]:
@@ -75,18 +87,11 @@ def open_side_by_side(units: Path, predicted: Path, blocks: dict | None) -> Iter
                     "Delete it and run again.",
                 )
             )
-        total = target_total(whole.obs["umi"].to_numpy(), recall(prediction.uns)["target_sum"])
         rows = np.asarray(whole.obs_names.isin(drawn.obs_names))
-        yield SideBySide(drawn, prediction, rows, total)
+        yield SideBySide(drawn, prediction, rows, whole.obs["umi"].to_numpy())
 
 
-def common_depth(section: SideBySide) -> float:
-    """The number of molecules at which numbers of genes are compared: the lower quartile."""
-    umi = section.units.obs["umi"].to_numpy()
-    return max(float(np.percentile(umi[umi > 0], DEPTH_PERCENTILE)), 1.0)
-
-
-def unit_sums(section: SideBySide, depth: float) -> pd.DataFrame:
+def unit_sums(section: SideBySide) -> pd.DataFrame:
     """Totals and numbers of genes of each unit, measured and predicted, over the shared genes.
 
     umi: all molecules measured, of any gene. measured_total, predicted_total: sums over the shared
@@ -96,9 +101,10 @@ def unit_sums(section: SideBySide, depth: float) -> pd.DataFrame:
     A deeper unit shows more genes, and a prediction knows no unit's depth, so numbers of genes are
     compared at one `depth` in molecules. measured_genes: those expected if each molecule were
     counted with probability depth / umi (rarefaction); NaN in units of fewer molecules.
-    predicted_genes: the sum of probabilities, taken from the model's total T to that depth as for
+    predicted_genes: the sum of probabilities, taken from the common total T to that depth as for
     Poisson counts, 1 - (1 - p)^(depth / T).
     """
+    depth = section.depth
     genes = section.shared_genes
     counts = sparse.csr_matrix(section.units[:, genes].X, dtype=np.float64)
     umi = section.units.obs["umi"].to_numpy()

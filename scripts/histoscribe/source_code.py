@@ -12,19 +12,7 @@ FROM_IMPORT = re.compile(
     r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(?:\(([^)]*)\)|([^\n#]+))", re.MULTILINE
 )
 IMPORT = re.compile(r"^[ \t]*import[ \t]+(histoscribe[\w.]*)", re.MULTILINE)
-SHAPES_NO_NUMBER = {  # what only says, stores or records
-    PACKAGE / name
-    for name in (
-        "__init__.py",
-        "archives.py",
-        "errors.py",
-        "joblog.py",
-        "provenance.py",
-        "storage.py",
-        "tables.py",
-        "threads.py",
-    )
-}
+SHAPES_NO_NUMBER = {PACKAGE / name for name in ("__init__.py", "errors.py", "joblog.py")}
 
 
 @cache
@@ -36,7 +24,10 @@ def code_digest(script: str, *by_name: str) -> str:
     """
     imported = imported_files(SCRIPTS / script)
     for folder in by_name:
-        for file in (PACKAGE / folder).glob("*.py"):
+        files = list((PACKAGE / folder).glob("*.py"))
+        if not files:
+            raise FileNotFoundError(PACKAGE / folder)
+        for file in files:
             imported |= {file} | imported_files(file)
     digest = hashlib.sha256()
     for file in sorted(imported - SHAPES_NO_NUMBER):

@@ -6,7 +6,10 @@ import pandas as pd
 
 from histoscribe.errors import UserError, problem
 
-NAMES = ("gene", "sample", "experiment", "fold", "type", "cluster", "factor", "group", "program")
+NAMES = (
+    *("sample", "experiment", "fold", "gene", "set", "term", "name", "factor", "group"),
+    *("cluster", "type", "label", "reference", "names_digest"),
+)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from histoscribe.gene_names import (
     stored_gene_names,
 )
 from histoscribe.provenance import RECORD_KEY, record
-from histoscribe.side_by_side import common_depth, open_side_by_side, unit_sums
+from histoscribe.side_by_side import open_side_by_side, unit_sums
 from histoscribe.storage import write_h5ad
 
 GENES = [f"G{i}" for i in range(12)]
@@ -71,11 +71,12 @@ def test_blocks_leave_the_tested_units_alone(files):
         assert 0 < section.units.n_obs < 400
         wanted = predicted[section.units.obs_names, ["G3"]].X
         np.testing.assert_array_equal(section.predicted(["G3"]), wanted)
-        assert len(unit_sums(section, 5.0)) == section.units.n_obs
+        assert len(unit_sums(section)) == section.units.n_obs
         # Scaled to the median of the section, not of the tested part.
         is_drawn = units.obs_names.isin(section.units.obs_names)
         own = targets(units, ["G3"], "median")[is_drawn]
         np.testing.assert_array_equal(section.measured(["G3"]), own)
+        assert section.depth == np.percentile(units.obs["umi"], 25)
 
 
 def test_a_prediction_of_other_units_is_refused(files, tmp_path):
@@ -91,8 +92,8 @@ def test_a_prediction_of_other_units_is_refused(files, tmp_path):
 def test_unit_sums_are_those_of_the_whole_matrices(files):
     units, predicted, paths = files
     with open_side_by_side(*paths, None) as section:
-        depth = common_depth(section)
-        sums = unit_sums(section, depth)
+        depth = section.depth
+        sums = unit_sums(section)
     shared = GENES[:10]
     counts = np.asarray(units[:, shared].X.todense()).astype(float)
     umi = units.obs["umi"].to_numpy()

@@ -1,3 +1,4 @@
+import ast
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from histoscribe import source_code
 from histoscribe.source_code import PACKAGE, SCRIPTS, code_digest, imported_files
 
 MAKES_ITS_RESULT_ONCE = {"retrieve.smk"}  # downloads are checked by their digests
+FIT_OR_APPLY_MODELS = ("train_model.py", "tune_model.py", "predict_expression.py")
 LOADED = """
 import sys
 sys.path.insert(0, "scripts")
@@ -29,6 +31,22 @@ def test_all_that_python_loads_is_found(repository):
     found = {str(path) for path in imported_files(SCRIPTS / f"{script}.py")}
     assert len(loaded) > 3
     assert set(loaded) <= found | {str(PACKAGE / "__init__.py")}
+
+
+def test_every_import_is_read_as_python_reads_it():
+    """The text is searched, for speed; here it is parsed."""
+    for file in SCRIPTS.rglob("*.py"):
+        parsed = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                parsed |= {tuple(alias.name.split(".")) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                above = file.relative_to(SCRIPTS).parts[: -node.level] if node.level else ()
+                stem = (*above, *filter(None, (node.module or "").split(".")))
+                parsed |= {(*stem, alias.name) for alias in node.names}
+        ours = {names for names in parsed if names[0] == PACKAGE.name}
+        found = {names for names in source_code._imported_names(file) if len(names) > 1}
+        assert {names for names in ours if len(names) > 1} == found, file
 
 
 @pytest.fixture
@@ -80,6 +98,8 @@ def test_modules_named_at_run_time_count(package):
     before = digest("kinds")
     (package / "unused.py").write_text("# edited\n")
     assert digest("kinds") != before
+    with pytest.raises(FileNotFoundError):
+        digest("sorts")
 
 
 def test_every_rule_watches_the_code_of_its_script(repository):
@@ -93,3 +113,5 @@ def test_every_rule_watches_the_code_of_its_script(repository):
                 name = re.search(r'code_digest\(\s*"(\w+\.py)"', rule)
                 assert name, rule.splitlines()[0]
                 assert name[1] == script[1]
+                if script[1] in FIT_OR_APPLY_MODELS:
+                    assert f'code_digest("{script[1]}", "models")' in rule

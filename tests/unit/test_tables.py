@@ -14,6 +14,12 @@ def test_tables_keep_genes_that_are_called_na(tmp_path):
     assert np.isnan(table["pcc"][0]) and pd.isna(table["trust"][1])
 
 
+def test_names_of_digits_stay_text(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("names_digest\tset\tcluster\tn\n0000567890123456\t1\t02\t3\n")
+    assert read_table(path).iloc[0].tolist() == ["0000567890123456", "1", "02", 3]
+
+
 def test_what_is_no_table_is_said(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_text("")

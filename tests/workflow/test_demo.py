@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import anndata as ad
 import geopandas as gpd
@@ -33,6 +34,7 @@ EXPERIMENTS = {
     "prts-full": {"model": {"kind": "prts", "prts": {"max_epochs": 15, "hidden": [128, 128]}}},
 }
 SIDE_UM = 500
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +218,21 @@ def test_the_report_tells_what_the_tables_say(workplace):
     assert "full/holdout/predicted/section-3.h5ad" in links
     missing = [link for link in links if not (workplace.results / link).exists()]
     assert missing == []
+
+
+def test_the_last_words_name_what_to_open(workplace):
+    command = re.search(r"python (-m histoscribe.farewell) (results/demo)", MAKEFILE.read_text())
+    words = subprocess.run(
+        [sys.executable, *command[1].split(), command[2]],
+        cwd=workplace.folder,
+        env={**os.environ, "PYTHONPATH": "scripts"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for path in re.findall(r"results/demo/\S+", words):
+        assert (workplace.folder / path).exists()
+    assert "report.html" in words and "viewer/section-3/index.html" in words
 
 
 def test_snakemakes_own_report_has_captions(workplace):

@@ -63,6 +63,7 @@ def test_blocks_of_one_section_take_turns(workplace):
     arguments = configure(workplace, "blocks", [("a", "d1", "train")], folds=folds, export=export)
     drawn = "figures/gene_maps/full/blocks-2/a.tsv"
     made = ["summary.tsv", "exported/a.qupath.geojson", drawn]
+    made += ["figures/accuracy.tsv", "figures/ablation.tsv", "figures/totals/full/blocks-1/a.tsv"]
     targets = [f"results/blocks/{name}" for name in made]
     workplace.run(*targets, *arguments)
     results = workplace.folder / "results/blocks"
@@ -84,6 +85,9 @@ def test_blocks_of_one_section_take_turns(workplace):
         n_tested = summary.set_index(["experiment", "fold"]).loc[("full", fold), "n_units"]
         assert n_tested < units.n_obs - chosen_on["n_units"].item()
     assert len(pd.read_csv(results / drawn, sep="\t")) == n_tested
+    for name in ("accuracy", "ablation"):
+        table = pd.read_csv(results / f"figures/{name}.tsv", sep="\t")
+        assert {"a, fold blocks-1", "a, fold blocks-2"} <= set(table["sample"])
     exported = json.loads((results / "exported/a.qupath.geojson").read_text())["features"]
     assert [feature["properties"]["name"] for feature in exported] == list(units.obs_names)
     assert "Nothing to be done" in workplace.run(*targets, *arguments)

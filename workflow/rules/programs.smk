@@ -83,7 +83,7 @@ rule plot_programs:
             "<results>/figures/programs/{source}/{sample}.png",
             category="6. Programs",
             caption="../report/programs.rst",
-            labels={"section": "{sample}", "expression": "{source}"},
+            labels={"section": "{sample}", "expression": "{source}", "shown": "maps"},
         ),
     log:
         "<logs>/plot_programs/{source}/{sample}.log",
@@ -141,7 +141,7 @@ rule plot_terms:
             "<results>/figures/terms/{source}/{sample}.png",
             category="6. Programs",
             caption="../report/terms.rst",
-            labels={"section": "{sample}", "expression": "{source}"},
+            labels={"section": "{sample}", "expression": "{source}", "shown": "terms"},
         ),
     log:
         "<logs>/plot_terms/{source}/{sample}.log",

@@ -101,7 +101,7 @@ def open_predictions(
             folds.append(FoldPrediction(stored, np.flatnonzero(is_shown)))
         shown = np.concatenate([fold.rows for fold in folds])
         target_sum = recall(folds[0].stored.uns)["target_sum"]
-        umi = units.obs.get("umi")
-        total = None if umi is None else target_total(umi.to_numpy(), target_sum)
+        umi = units.obs["umi"].to_numpy() if "umi" in units.obs else np.zeros(1)
+        total = target_total(umi, target_sum) if (umi > 0).any() else None
         is_whole = len(folds) == 1 and len(shown) == units.n_obs
         yield SectionPrediction(folds, units if is_whole else units[shown].copy(), total)
