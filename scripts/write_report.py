@@ -28,7 +28,8 @@ def main(
     output: Path,
 ) -> None:
     only_fold = [fold.name for fold in facts.folds] if len(facts.folds) == 1 else []
-    drawn = figures_of(figures, output.parent / "figures", unnamed=only_fold)
+    tested = [sample for _, sample in facts.tested]
+    drawn = figures_of(figures, output.parent / "figures", unnamed=only_fold, tested=tested)
     material = Material(
         facts=facts,
         results=results,

@@ -226,4 +226,4 @@ def page_of(facts: RunFacts, results: Results, **changes: object) -> str:
 
 def pictures_of(folder: Path, names: list[str]) -> list[Picture]:
     files = write_figures(folder / "figures", names, (300, 200))
-    return embed(figures_of(files, folder / "figures", unnamed=["holdout"]), 10_000_000)
+    return embed(figures_of(files, folder / "figures", unnamed=["holdout"], tested=[]), 10_000_000)

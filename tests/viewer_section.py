@@ -32,6 +32,7 @@ class SmallSection:
     is_measured: bool = True
     has_intervals: bool = True
     types: tuple[str, ...] = ()
+    doubtful: str = ""  # a type that others fit as well
     unit_shape: str = "square"
 
     def __post_init__(self) -> None:
@@ -107,7 +108,8 @@ class SmallSection:
 
     def write_annotation(self, source: str) -> None:
         names = pd.Categorical(np.resize(np.array(self.types, dtype=object), len(self.names)))
-        obs = pd.DataFrame({"type": names, "broad_class": names}, index=self.names)
+        columns = {"type": names, "broad_class": names, "is_ambiguous": names == self.doubtful}
+        obs = pd.DataFrame(columns, index=self.names)
         self.annotation_path(source).parent.mkdir(parents=True, exist_ok=True)
         write_h5ad(ad.AnnData(obs=obs), self.annotation_path(source))
 
@@ -118,6 +120,7 @@ class SmallSection:
             "sample": self.sample,
             "run": "a-run",
             "experiment": "full",
+            "is_simulated": False,
             "predicted": [self.folder / "fold-1/predicted.h5ad"],
             "blocks": [None],
             "units": self.folder / "units.h5ad",

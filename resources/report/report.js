@@ -45,17 +45,20 @@
 
   // Figures.
   const dialog = byId("enlarged");
+  const imageFrame = () => byId("enlarged-image").parentElement;
   for (const button of document.querySelectorAll(".enlarge")) {
     button.addEventListener("click", () => {
       const image = button.querySelector("img");
       byId("enlarged-image").src = image.src;
       byId("enlarged-image").alt = image.alt;
       byId("enlarged-title").textContent = button.dataset.title;
+      imageFrame().classList.remove("whole");
       dialog.showModal();
       dialog.scrollTo(0, 0);
     });
   }
-  byId("enlarged-image").addEventListener("click", () => dialog.close());
+  // The figure fits the window; a click shows it at its full size, and back.
+  byId("enlarged-image").addEventListener("click", () => imageFrame().classList.toggle("whole"));
 
   // Where the reader is.
   const links = new Map(

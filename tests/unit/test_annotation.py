@@ -100,7 +100,7 @@ def test_planted_classes_are_named(simulated, side):
 def test_what_is_written(simulated):
     found = ad.read_h5ad(simulated["measured"]["units"])
     assert found.n_vars == 0 and list(found.obs) == [
-        "cluster", "type", "broad_class", "type_score",
+        "cluster", "type", "broad_class", "type_score", "is_ambiguous",
     ]  # fmt: skip
     assert found.obsm["X_umap"].shape == (found.n_obs, 2)
     assert found.obsm["X_pca"].dtype == np.float32 and found.obsm["X_pca"].shape[1] == 50

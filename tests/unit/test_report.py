@@ -130,7 +130,7 @@ FAULTS = {
     ),
     "grades": (
         lambda f, r: replace(r, scores={k: t.assign(trust="D") for k, t in r.scores.items()}),
-        "of the genes can't be trusted",
+        "of the genes have grade D",
     ),
     "depth": (
         lambda f, r: replace(
@@ -166,9 +166,12 @@ def test_each_fault_brings_its_own_warning(fault):
 
 def test_warnings_stand_before_notes():
     facts = run_of(sections=[replace(s, is_simulated=True) for s in run_of().sections])
-    results = changed(results_of(facts), "alignment", {"s1": alignment("unrelated")})
+    found = {"s1": alignment("unrelated"), "s2": alignment("not checked")}
+    results = changed(results_of(facts), "alignment", found)
     levels = [caution.level for caution in cautions(facts, results)]
-    assert levels == sorted(levels, reverse=True) == [WARNING, NOTE]
+    assert levels == sorted(levels, reverse=True) == [WARNING, WARNING, NOTE]
+    assert cautions(facts, results)[0].title == "Simulated tissue"
+    assert "simulated sections" in lead(facts, results)[0]
 
 
 def test_notes_say_what_the_design_cannot_tell():
@@ -225,7 +228,7 @@ def test_a_run_that_only_predicts_says_what_it_cannot_say():
     assert "can't say how good" in " ".join(lead(facts, results))
     assert titles(facts, results, WARNING) == [
         "Nothing was tested",
-        "50\u202f% of the genes can't be trusted",
+        "50\u202f% of the genes have grade D",
     ]
     (view,) = gene_views(facts, results)
     assert view.table["gene"].tolist() == ["ACTB", "NA"]
@@ -339,7 +342,11 @@ def test_the_table_of_accuracy_holds_every_experiment_and_its_difference():
     assert rows["block-ridge"][4] == "−0.100 (−0.110 to −0.090)"
     radii, pooled = smoothed(facts, results_of(facts))
     assert radii == ["16"] and pooled == [("s3", ["0.300 of 0.400", "0.400 of 0.500"])]
-    explained = dict(experiments_explained(facts))
+    kind = facts.experiment("full").kind
+    defaults = {"model": {kind: {**facts.config["model"].get(kind, {}), "hidden": [7]}}}
+    facts.config["model"].setdefault(kind, {})["hidden"] = [9]
+    explained = dict(experiments_explained(facts, defaults))
+    assert "hidden [9] (default [7])" in explained["full"]
     assert set(explained) == set(PCC)
     assert "the tile around it" in explained["full"]
 

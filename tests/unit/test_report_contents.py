@@ -46,9 +46,9 @@ def test_time_and_memory_by_rule(tmp_path):
 def test_figures_shrink_until_they_fit_and_the_rest_are_linked(tmp_path):
     names = [f"gene_maps/full/holdout/s{i}" for i in range(4)]
     files = write_figures(tmp_path / "figures", names, (2000, 500))
-    figures = figures_of(files, tmp_path / "figures", unnamed=["holdout"])
-    assert figures[0].kind == "gene_maps" and figures[0].name == "s0 (full)"
-    assert figures[0].hrefs[0] == ("figures/gene_maps/full/holdout/s0.pdf", "PDF")
+    figures = figures_of(files, tmp_path / "figures", unnamed=["holdout"], tested=["s3"])
+    assert figures[0].kind == "gene_maps" and figures[0].name == "s3 (full)"  # tested
+    assert figures[0].hrefs[0] == ("figures/gene_maps/full/holdout/s3.pdf", "PDF")
     large = embed(figures, 10**9)
     assert {picture.width for picture in large} == {1800}
     full_size = sum(len(picture.uri) for picture in large)
@@ -70,7 +70,7 @@ def test_drawings_are_kept_without_loss(tmp_path):
     path = tmp_path / "figures/ablation.png"
     path.parent.mkdir()
     Image.new("RGBA", (100, 50), (0, 0, 0, 0)).save(path)
-    (picture,) = embed(figures_of([path], path.parent, unnamed=[]), 10**6)
+    (picture,) = embed(figures_of([path], path.parent, unnamed=[], tested=[]), 10**6)
     assert picture.uri.startswith("data:image/png")
     assert (picture.figure.kind, picture.figure.name) == ("ablation", "")
 
@@ -171,7 +171,7 @@ def test_with_several_folds_each_number_says_which(tmp_path):
     ]
     assert [chart.title for chart in charts(facts, results)][-1] == "s3 (fold donor-d2)"
     files = write_figures(tmp_path / "figures", ["gene_maps/full/donor-d1/s3"], (30, 20))
-    (figure,) = figures_of(files, tmp_path / "figures", unnamed=[])
+    (figure,) = figures_of(files, tmp_path / "figures", unnamed=[], tested=[])
     assert figure.name == "s3 (full, donor-d1)"
     page = page_of(facts, results)
     assert "2 folds: who was tested when" in page

@@ -67,11 +67,14 @@ def test_genes_are_shown_best_first_and_the_others_counted():
     measured = shown_genes([var], [scores], 2)
     assert measured.table.index.tolist() == ["a", "c"]
     assert measured.table["trust"].tolist() == ["A", "B"]
-    assert measured.n_left_out == 1
+    assert measured.left_out == ["b"]
+    # A grade counts more than the PCC; the shown ones are then ordered by PCC.
+    doubted = shown_genes([var], [scores.assign(trust=["D", "A", "B"])], 2)
+    assert doubted.table.index.tolist() == ["c", "b"]
     unmeasured = shown_genes([var], [], 10)
     assert unmeasured.table.index.tolist() == ["b", "c", "a"]
     assert unmeasured.table.loc["b", "pcc"] == 0.3
-    assert unmeasured.n_left_out == 0
+    assert unmeasured.left_out == []
 
 
 def test_of_several_folds_the_common_genes_count_with_the_worst_grade():
@@ -104,7 +107,7 @@ def test_genes_that_stand_out_are_found_in_parts():
 
 def test_codes_follow_the_number_of_units():
     names = pd.Series(["b", "a", "b", None], dtype="string")
-    described, codes = coded(names, {"a": "#000001", "b": "#000002"})
+    described, codes = coded(names, {"a": "#000001", "b": "#000002"}, {"b"})
     assert codes.tolist() == [0, 1, 0, NONE]
     assert [c["name"] for c in described["categories"]] == ["b", "a"]
     assert [c["n_units"] for c in described["categories"]] == [2, 1]
@@ -113,7 +116,7 @@ def test_codes_follow_the_number_of_units():
 
 def test_more_names_than_codes_share_the_last_one():
     names = pd.Series([f"type {i:03d}" for i in range(300)], dtype="string")
-    described, codes = coded(names, dict.fromkeys(names, "#000000"))
+    described, codes = coded(names, dict.fromkeys(names, "#000000"), set())
     assert len(described["categories"]) == 255
     assert described["categories"][-1] == {
         "name": "all others", "colour": "#7F7F7F", "n_units": 46

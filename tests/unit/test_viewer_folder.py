@@ -93,7 +93,7 @@ def test_the_folder_holds_a_script_a_gene_and_says_what_is_left_out(tmp_path):
     page = SmallSection(tmp_path).write_viewer(n_genes=3)
     facts = facts_of(page)
     assert [gene["name"] for gene in facts["genes"]] == ["GENE0", "GENE1", "GENE2"]
-    assert facts["nGenesLeftOut"] == 5
+    assert facts["genesLeftOut"] == [f"GENE{i}" for i in range(3, 8)]
     assert facts["nUnits"] == 300
     assert facts["warnings"] == []
     assert sorted(p.name for p in (page.parent / "data/genes").iterdir()) == [
@@ -131,12 +131,16 @@ def test_doubts_are_warned_of(tmp_path):
 
 def test_types_are_those_of_the_folds_that_are_shown(tmp_path):
     """Where donors take turns, a test row is predicted, and annotated, by every fold's model."""
-    section = SmallSection(tmp_path, types=["podocyte", "fibroblast"])
+    section = SmallSection(tmp_path, types=["podocyte", "fibroblast"], doubtful="fibroblast")
     section.write_annotation("full/fold-2")
     sources = ("measured", "full/fold-1", "full/fold-2")
     annotated = {(made_of, section.sample): section.annotation_path(made_of) for made_of in sources}
     facts = facts_of(section.write_viewer(annotated=annotated), "units")
     assert {"type_measured", "type_predicted"} <= {field["key"] for field in facts["fields"]}
+    for field in facts["fields"]:
+        if field["key"].startswith("type_"):
+            said = {each["name"]: each["isDoubtful"] for each in field["categories"]}
+            assert said == {"podocyte": False, "fibroblast": True}
 
 
 def test_each_unit_of_a_cut_section_comes_from_the_fold_that_tested_it(tmp_path):

@@ -326,22 +326,12 @@ def test_editing_the_package_reruns_what_uses_it(workplace):
 def test_a_trained_bundle_predicts_on_a_new_slide(workplace):
     """Nothing measured: a slide with polygons and a bundle from an earlier run."""
     simulated = "results/demo/simulated/section-3"
-    cells = ["new", "donor-9", "image", f"{simulated}/image.tif", "nucleus", "predict"]
-    cells.append("results/demo/sections/section-3/nuclei.parquet")
-    header = [
-        "sample",
-        "donor",
-        "platform",
-        "image",
-        "unit",
-        "split",
-        "polygons",
-        "path",
-        "um_per_px",
-    ]
-    (workplace.folder / "new.tsv").write_text(
-        "\t".join(header) + "\n" + "\t".join(cells) + "\t\t\n"
-    )
+    row = {
+        **{"sample": "new", "donor": "donor-9", "platform": "image", "path": "", "um_per_px": ""},
+        **{"image": f"{simulated}/image.tif", "unit": "nucleus", "split": "predict"},
+        "polygons": "results/demo/sections/section-3/nuclei.parquet",
+    }
+    pd.DataFrame([row]).to_csv(workplace.folder / "new.tsv", sep="\t", index=False)
     config = workplace.write_config(
         "new",
         run="new",

@@ -7,7 +7,7 @@ and the sections of split predict, by the first of the run's own experiments.
 from snakemake import __version__ as SNAKEMAKE_VERSION
 
 from histoscribe.report.links import run_links
-from histoscribe.report.run_facts import run_facts
+from histoscribe.report.run_facts import is_simulated, run_facts
 
 MEASURED = "measured"
 PROGRAM_SETTINGS = ("organs", "min_genes", "ignore_case", "control_from")  # that scores hang on

@@ -30,6 +30,7 @@ rule write_viewer:
     params:
         run=lookup(dpath="run", within=config),
         experiment=FIRST,
+        is_simulated=lambda wildcards: is_simulated(section_of(wildcards), config),
         blocks=shown_blocks,
         annotated=annotated(),
         shown=shown_sources,

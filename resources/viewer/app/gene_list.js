@@ -10,8 +10,8 @@
   };
 
   const TRUST = {
-    A: "A: near the best that these counts allow",
-    B: "B: at least half of the best that these counts allow",
+    A: "A: at least 0.7 of the best PCC that these counts allow, and sure",
+    B: "B: at least half of it",
     C: "C: better than a constant, no more",
     D: "D: not shown to be better than a constant",
   };
@@ -58,9 +58,10 @@
       document.getElementById("pcc-head").title = `PCC: ${where}`;
       document.getElementById("trust-head").title = Object.values(TRUST).join("\n");
       const n = this.genes.length;
-      const left = section.nGenesLeftOut;
+      this.leftOut = section.genesLeftOut.map((name) => name.toLowerCase());
+      const left = this.leftOut.length;
       const words = left
-        ? `The best ${n} of ${n + left} predicted genes; ${left} are left out (viewer.n_genes).`
+        ? `The best ${n} of ${n + left} predicted genes; viewer.n_genes in the config sets how many.`
         : `All ${n} predicted genes, best first.`;
       document.getElementById("gene-note").textContent = `${words} PCC: ${where}.`;
     }
@@ -72,6 +73,12 @@
       });
       const exact = this.genes.findIndex(({ name }) => name.toLowerCase() === wanted);
       if (exact >= 0) this.choose(exact);
+      const note = document.getElementById("search-note");
+      note.hidden = this.rows.some((row) => !row.hidden);
+      const predicted = this.leftOut.includes(wanted);
+      note.textContent = predicted
+        ? "This gene was predicted, but is not among those that this viewer holds."
+        : "No gene of this name was predicted.";
     }
 
     _key(event) {

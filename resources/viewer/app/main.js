@@ -49,7 +49,7 @@
     if (kind === "width") {
       return { values, low: 0, high: gene.cut.width, map: "cividis", isCut: true,
         title: `${name}, uncertainty`, unit: `width of the prediction interval, ${VALUES}`,
-        notes: [] };
+        notes: ["Width 0: nearly all cells that look like these measure 0."] };
     }
     const isShared = section.isMeasured && byId("shared").checked;
     const high = isShared ? Math.max(gene.cut.measured, gene.cut.predicted) : gene.cut[kind];
@@ -98,7 +98,8 @@
   }
 
   function headline(field) {
-    const whole = `H&E of a tissue section and ${panels.unitWords(section)} on it, coloured by`;
+    const tissue = section.isSimulated ? "simulated tissue" : "a tissue section";
+    const whole = `H&E of ${tissue} and ${panels.unitWords(section)} on it, coloured by`;
     const then = `Click a ${section.unit} for its details.`;
     if (field) {
       const said = field.categories

@@ -55,20 +55,22 @@
       ticks.append(element("span", "", `${beyond}${sign}${said}`));
     }
     const lines = notes.filter(Boolean).map((note) => element("p", "note", note));
+    const how = isLog10 ? `${unit || ""} (logarithmic)`.trim() : unit;
     byId("legend").replaceChildren(element("h2", "", title), bar, ticks,
-      element("p", "unit", unit), ...lines);
+      element("p", "unit", how), ...lines);
   }
 
   // Names with their colours; a click shows one of them alone.
   function showNamesLegend({ title, categories, without, chosen, onChoose }) {
     const list = element("ul", "names");
-    categories.forEach(({ name, colour, n_units: n }, code) => {
+    categories.forEach(({ name, colour, n_units: n, isDoubtful }, code) => {
       const row = element("button", "name-row");
       row.type = "button";
       row.setAttribute("aria-pressed", String(Boolean(chosen && chosen.has(code))));
       const swatch = element("span", "swatch");
       swatch.style.background = colour;
-      row.append(swatch, element("span", "name", name), element("span", "count", counted(n)));
+      const said = isDoubtful ? `${name} ?` : name;
+      row.append(swatch, element("span", "name", said), element("span", "count", counted(n)));
       row.addEventListener("click", () => onChoose(code));
       const item = element("li");
       item.append(row);
@@ -77,6 +79,9 @@
     const notes = [];
     const remark = (text) => notes.push(element("p", "note", text));
     if (without) remark(`${counted(without)} without a name are not drawn.`);
+    if (categories.some(({ isDoubtful }) => isDoubtful)) {
+      remark("?: another type fits some of these cells about as well.");
+    }
     remark(chosen ? "Click it again to show all." : "Click one to see it alone.");
     byId("legend").replaceChildren(element("h2", "", title), list, ...notes);
   }

@@ -90,6 +90,19 @@
       this.deck.setProps({ viewState: this._viewState() });
       this.deck.redraw("the slide moved");
       this.onMove(this._view().pxPerUm);
+      this._frameWhatIsSeen();
+    }
+
+    // The small map frames what is seen, unless that is all.
+    _frameWhatIsSeen() {
+      const { navigator, viewport, world } = this.slide;
+      if (!navigator || !world.getItemCount()) return;
+      const seen = viewport.getBounds();
+      const whole = world.getItemAt(0).getBounds();
+      const isAll = seen.x <= whole.x && seen.y <= whole.y &&
+        seen.x + seen.width >= whole.x + whole.width &&
+        seen.y + seen.height >= whole.y + whole.height;
+      navigator.displayRegion.style.visibility = isAll ? "hidden" : "visible";
     }
 
     toUm({ x, y }) {

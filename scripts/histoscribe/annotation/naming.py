@@ -108,7 +108,9 @@ def name_clusters(
 
 
 def name_units(cluster: np.ndarray, named: pd.DataFrame, units: pd.Index) -> pd.DataFrame:
-    """Cluster, type, broad class and score of each unit; NaN for units of dropped clusters.
+    """Cluster, type, broad class and score of each unit, and whether another type is as likely.
+
+    NaN (not ambiguous) for units of dropped clusters.
 
     `cluster` (n_units,), -1 for those; `named` of `name_clusters`, a row a cluster in order.
     """
@@ -121,6 +123,7 @@ def name_units(cluster: np.ndarray, named: pd.DataFrame, units: pd.Index) -> pd.
         names = named[column].to_numpy(dtype=object)
         frame[column] = pd.Categorical(np.where(kept, names[cluster], None))
     frame["type_score"] = np.where(kept, named["score"].to_numpy(dtype=np.float32)[cluster], np.nan)
+    frame["is_ambiguous"] = kept & named["is_ambiguous"].to_numpy(dtype=bool)[cluster]
     return frame
 
 

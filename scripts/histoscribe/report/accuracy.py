@@ -94,8 +94,13 @@ HEADINGS = (
     ("Of ceiling", "the median gene's PCC as a share of its ceiling"),
     ("Difference", "of the mean PCC to that of the first experiment, with its 95 % interval"),
     ("RMSE", "root mean squared error of log1p expression, mean over genes"),
-    ("Skill", "share of the training mean's squared error that is gone"),
-    ("AUROC", "units with a gene told from those without; 0.5 is chance"),
+    ("Skill", "share of the training mean's squared error that is gone; negative: levels are off"),
+    (
+        "AUROC",
+        "units with a molecule of a gene told from those without; 0.5 is chance. Deep units have "
+        "more of any gene, so that whatever foretells depth does well here; models that are "
+        "fitted to counts at equal depth (multitask, stacked) leave it out",
+    ),
 )
 
 
@@ -237,12 +242,33 @@ def smoothed(facts: RunFacts, results: Results) -> tuple[list[str], list[tuple[s
     return radii, found if radii else []
 
 
-def experiments_explained(facts: RunFacts) -> list[tuple[str, str]]:
-    """Each experiment and baseline, with what it is in words."""
+def experiments_explained(facts: RunFacts, defaults: dict) -> list[tuple[str, str]]:
+    """Each experiment and baseline, with what it is in words.
+
+    Those of the run's own models name the settings of their kind that are not the `defaults`.
+    """
     return [
-        (e.name, BASELINE_WORDS.get(e.name, e.kind) if e.is_baseline else _own_words(facts, e))
+        (
+            e.name,
+            BASELINE_WORDS.get(e.name, e.kind)
+            if e.is_baseline
+            else _own_words(facts, e) + _changed(facts, e, defaults),
+        )
         for e in facts.experiments
     ]
+
+
+def _changed(facts: RunFacts, experiment: ExperimentFacts, defaults: dict) -> str:
+    kind = experiment.kind
+    own, before = (c.get("model", {}).get(kind, {}) for c in (facts.config, defaults))
+    if facts.bundle or not isinstance(own, dict):
+        return ""
+    changed = [
+        f"{key} {value} (default {before[key]})"
+        for key, value in own.items()
+        if key in before and value != before[key]
+    ]
+    return f"; {kind}: {listed(changed)}" if changed else ""
 
 
 def _own_words(facts: RunFacts, experiment: ExperimentFacts) -> str:

@@ -52,6 +52,7 @@ class Caution:
 def cautions(facts: RunFacts, results: Results) -> list[Caution]:
     """Everything found, warnings first."""
     found = [
+        *_simulated(facts),
         *_untested(facts),
         *_leaks(facts, results),
         *_alignment(facts, results),
@@ -216,9 +217,9 @@ def _grades(facts: RunFacts, results: Results) -> Iterator[Caution]:
     if n and grades["D"] / n > MANY_UNTRUSTED:
         yield Caution(
             WARNING,
-            f"{percent(grades['D'] / n)} of the genes can't be trusted",
-            f"{whole(grades['D'])} of {counted(n, 'gene')} have grade D {where}: they were not "
-            "shown to be predicted better than by a constant.",
+            f"{percent(grades['D'] / n)} of the genes have grade D",
+            f"{whole(grades['D'])} of {counted(n, 'gene')}, {where}: their values were not shown "
+            "to be nearer to the measured ones than a constant is.",
             "genes",
         )
     elif n and not grades["A"] + grades["B"]:
@@ -328,6 +329,18 @@ def _ambiguous(results: Results) -> Iterator[Caution]:
             )
 
 
+def _simulated(facts: RunFacts) -> Iterator[Caution]:
+    simulated = [section.sample for section in facts.sections if section.is_simulated]
+    if simulated:
+        yield Caution(
+            WARNING,
+            "Simulated tissue",
+            f"{listed(simulated, 6)} {is_or_are(simulated)} simulated: good for learning how to "
+            "read this page; the scores say nothing about real tissue.",
+            "sections",
+        )
+
+
 def _untested(facts: RunFacts) -> Iterator[Caution]:
     if facts.first is not None and not facts.tested:
         yield Caution(
@@ -341,15 +354,6 @@ def _untested(facts: RunFacts) -> Iterator[Caution]:
 
 def _scope(facts: RunFacts, results: Results) -> Iterator[Caution]:
     """What the run's design can't say, whatever its numbers are."""
-    simulated = [section.sample for section in facts.sections if section.is_simulated]
-    if simulated:
-        yield Caution(
-            NOTE,
-            "Simulated tissue",
-            f"{listed(simulated, 6)} {is_or_are(simulated)} simulated: good for learning how to "
-            "read this page; the scores say nothing about real tissue.",
-            "sections",
-        )
     if facts.first is None or not facts.tested:
         return
     scored = {facts.section(s).donor for s in [*facts.learnt_from, *(s for _, s in facts.tested)]}

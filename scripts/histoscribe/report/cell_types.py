@@ -10,6 +10,7 @@ from histoscribe.report.wording import NOTHING, number, percent, whole
 
 MEASURED = "measured"
 N_MARKERS = 6
+REFERENCES = {"measured": "types by measurement", "labels": "labels that were given"}
 LEVELS = {"broad_class": "broad classes", "type": "types", "cluster": "clusters"}
 
 
@@ -106,7 +107,7 @@ def agreement_rows(results: Results) -> list[AgreementRow]:
     return [
         AgreementRow(
             sample=f"{sample} ({fold})" if several else sample,
-            reference=row["reference"],
+            reference=REFERENCES.get(row["reference"], row["reference"]),
             level=LEVELS[row["level"]],
             n_units=whole(row["n_units"]),
             compared=percent(row["share_compared"]),

@@ -29,8 +29,7 @@ COLUMNS = (
     Column(
         "trust",
         "Grade",
-        "A: at least 0.7 of its noise ceiling, with a narrow interval. B: at least 0.5. C: better "
-        "than the training mean. D: not shown to be better. Over several sections: the lowest.",
+        "As above. Over several sections: the lowest.",
         None,
     ),
     Column(
@@ -44,7 +43,8 @@ COLUMNS = (
     Column(
         "ceiling",
         "Ceiling",
-        "The PCC that a perfect predictor would reach against counts as noisy as these.",
+        "The PCC that a perfect predictor would reach against counts as noisy as these, estimated "
+        "from halves of them: where a gene is rare it is rough, and can lie below the PCC.",
         3,
     ),
     Column("share", "Of ceiling", "PCC divided by the ceiling; – below a ceiling of 0.05.", 2),
@@ -58,7 +58,8 @@ COLUMNS = (
     Column(
         "auroc",
         "AUROC",
-        "Whether units with the gene are told from those without; 0.5 is chance.",
+        "Whether units with a molecule of the gene are told from those without; 0.5 is chance. "
+        "Deep units have more of any gene, which a model of levels does not tell.",
         3,
     ),
     Column("detected", "Detected", "Share of units in which at least one molecule was counted.", 3),

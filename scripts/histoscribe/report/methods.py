@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from histoscribe.report.account import cut_words
 from histoscribe.report.facts import GIVEN, GROWN, SEGMENTED, ExperimentFacts, RunFacts
 from histoscribe.report.results import Results
-from histoscribe.report.wording import counted, listed, percent, plural, spelt, whole
+from histoscribe.report.wording import counted, is_or_are, listed, percent, plural, spelt, whole
 
 PLATFORMS = {
     "visium_hd": "10x Visium HD",
@@ -107,11 +107,17 @@ def _sections(facts: RunFacts, results: Results) -> Iterator[str]:
     platforms = dict.fromkeys(PLATFORMS.get(s.platform, s.platform) for s in measured)
     what = f" measured by {listed(platforms)}" if platforms else ""
     section, were = ("section", "was") if len(facts.sections) == 1 else ("sections", "were")
+    simulated = [s.sample for s in facts.sections if s.is_simulated]
+    kind = "simulated" if len(simulated) == len(facts.sections) else "H&E-stained"
+    if simulated and platforms:
+        what = f" with molecules as of {listed(platforms)}"
     yield (
-        f"{spelt(len(facts.sections))} H&E-stained {section} of {counted(len(donors), 'donor')}"
+        f"{spelt(len(facts.sections))} {kind} {section} of {counted(len(donors), 'donor')}"
         f"{what} {were} analysed with HistoScribe, a "
         f"Snakemake workflow {cite('snakemake')} that follows PRTS {cite('prts')}."
     )
+    if simulated and kind != "simulated":
+        yield f"Of these, {listed(simulated)} {is_or_are(simulated)} simulated."
     config = facts.config
     yield f"Images were rescaled to {config['image']['um_per_px']:g} µm per pixel."
     segmented = [s for s in facts.sections if s.outlines in (SEGMENTED, GROWN)]

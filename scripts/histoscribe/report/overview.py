@@ -99,10 +99,11 @@ def _learning(facts: RunFacts, results: Results) -> str:
     seen = facts.learnt_from
     donors = {facts.section(sample).donor for sample in seen}
     n_units = sum(results.units[s].n_units for s in seen if s in results.units)
+    simulated = "simulated " if all(facts.section(s).is_simulated for s in seen) else ""
     return (
         f"A model learnt from {whole(n_units)} {plural(facts.unit)} in "
-        f"{counted(len(seen), 'section')} of {counted(len(donors), 'donor')} to predict {what} "
-        "from the H&E image alone."
+        f"{counted(len(seen), f'{simulated}section')} of {counted(len(donors), 'donor')} "
+        f"to predict {what} from the H&E image alone."
     )
 
 
@@ -114,8 +115,9 @@ def _reached(facts: RunFacts, results: Results, rows: pd.DataFrame) -> list[str]
     share = rows["fraction_of_ceiling_median"].mean()
     sentences = [
         f"It was tested on {where}: there, the correlation (PCC) of predicted with measured "
-        f"expression is {number(rows['pcc_mean'].mean())} on average over genes; noise in the "
-        f"counts lets no predictor reach more than about {number(rows['ceiling_mean'].mean())}. "
+        f"expression is {number(rows['pcc_mean'].mean())} on average over genes; a perfect "
+        f"predictor would reach about {number(rows['ceiling_mean'].mean())} with noise as in these "
+        "counts. "
         f"The median gene reaches {percent(share)} of what it can reach."
     ]
     best = best_baseline(results.summary, [e.name for e in facts.experiments if e.is_baseline])

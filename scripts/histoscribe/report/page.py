@@ -115,7 +115,7 @@ def context(material: Material) -> dict:
         "accuracy_lines": accuracy.lines(facts, results),
         "radii": radii,
         "smoothed": smoothed,
-        "explained": accuracy.experiments_explained(facts),
+        "explained": accuracy.experiments_explained(facts, material.defaults),
         "views": views,
         "genes_json": _json(gene_table.payload(views)),
         "gene_columns": gene_table.columns_of(views[0]) if views else [],

@@ -49,8 +49,10 @@ class Caption:
     text: str
 
 
-def figures_of(files: Iterable[Path], folder: Path, unnamed: Iterable[str]) -> list[Figure]:
-    """Figures among `files`, which are those of a run below its figures `folder`.
+def figures_of(
+    files: Iterable[Path], folder: Path, unnamed: Iterable[str], tested: Iterable[str]
+) -> list[Figure]:
+    """Figures among `files`, of a run, below its figures `folder`; of `tested` samples first.
 
     Links start from the folder above, where the page is. Folders in `unnamed` tell nothing, such as
     that of the only fold.
@@ -58,7 +60,7 @@ def figures_of(files: Iterable[Path], folder: Path, unnamed: Iterable[str]) -> l
     endings: dict[Path, list[Path]] = {}
     for path in files:
         endings.setdefault(path.with_suffix(""), []).append(path)
-    found = []
+    found, others = [], []
     for stem, paths in endings.items():
         png = next((path for path in paths if path.suffix == ".png"), None)
         if png is None:
@@ -69,8 +71,9 @@ def figures_of(files: Iterable[Path], folder: Path, unnamed: Iterable[str]) -> l
             (href_of(path, folder.parent), path.suffix[1:].upper().replace("TSV", "numbers"))
             for path in sorted(paths, key=lambda path: path.suffix)
         )
-        found.append(Figure(kind, name, png, hrefs))
-    return found
+        figure = Figure(kind, name, png, hrefs)
+        (found if set(names) & set(tested) else others).append(figure)
+    return found + others
 
 
 def _name(parts: list[str]) -> str:

@@ -64,8 +64,12 @@ def run_facts(
     return asdict(facts)
 
 
+def is_simulated(section: Section, config: dict) -> bool:
+    """Whether the run made the section itself."""
+    return Path("results") / config["run"] / "simulated" in section.image.parents
+
+
 def _section(section: Section, config: dict, given: dict[tuple[str, str], Path]) -> SectionFacts:
-    made = Path("results") / config["run"] / "simulated"
     return SectionFacts(
         sample=section.sample,
         donor=section.donor,
@@ -75,7 +79,7 @@ def _section(section: Section, config: dict, given: dict[tuple[str, str], Path])
         group=section.group,
         image=str(section.image),
         outlines=_outlines(section, given),
-        is_simulated=made in section.image.parents,
+        is_simulated=is_simulated(section, config),
     )
 
 

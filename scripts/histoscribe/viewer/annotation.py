@@ -15,7 +15,8 @@ LEVELS = {"type": "Cell type", "broad_class": "Broad class"}
 
 
 def read_annotation(path: Path) -> pd.DataFrame:
-    """The names of annotated units, by unit: the columns type and broad_class as text.
+    """The names of annotated units, by unit: the columns type and broad_class as text, and
+    is_ambiguous.
 
     Raises UserError where the file is damaged.
     """
@@ -24,7 +25,8 @@ def read_annotation(path: Path) -> pd.DataFrame:
             obs = ad.io.read_elem(file["obs"])
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(path, error) from error
-    return obs[[level for level in LEVELS if level in obs]].astype("string")
+    names = obs[[level for level in LEVELS if level in obs]].astype("string")
+    return names.assign(is_ambiguous=obs["is_ambiguous"].astype(bool))
 
 
 def colours_by_level(annotations: list[pd.DataFrame], palette: list[str]) -> dict[str, dict]:
@@ -37,11 +39,12 @@ def colours_by_level(annotations: list[pd.DataFrame], palette: list[str]) -> dic
     return {level: {n: colours[n] for n in (*found, *GREYS)} for level, found in names.items()}
 
 
-def coded(names: pd.Series, colours: dict[str, str]) -> tuple[dict, np.ndarray]:
+def coded(names: pd.Series, colours: dict[str, str], doubtful: set[str]) -> tuple[dict, np.ndarray]:
     """Names of units as codes (n_units,) uint8, with the names' colours and numbers of units.
 
     Names come in the order of how many units bear them, those that say nothing last; `NONE` is a
-    unit without one. Beyond 255 names, the last ones share one code.
+    unit without one. Beyond 255 names, the last ones share one code. Names in `doubtful`, of which
+    a cluster had a close runner-up, are marked.
     """
     counts = names.value_counts()
     listed = sorted(counts.index, key=lambda name: (name in GREYS, -counts[name], name))
@@ -49,7 +52,13 @@ def coded(names: pd.Series, colours: dict[str, str]) -> tuple[dict, np.ndarray]:
     code_of = {name: code for code, name in enumerate(shown)} | dict.fromkeys(rest, NONE - 1)
     codes = names.map(code_of).astype("Float64").fillna(NONE).to_numpy(np.uint8)
     categories = [
-        {"name": str(name), "colour": colours[name], "n_units": int(counts[name])} for name in shown
+        {
+            "name": str(name),
+            "colour": colours[name],
+            "n_units": int(counts[name]),
+            "isDoubtful": name in doubtful,
+        }
+        for name in shown
     ]
     if rest:
         n_units = int(counts[rest].sum())

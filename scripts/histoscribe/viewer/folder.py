@@ -37,6 +37,7 @@ class ViewedSection:
     run: str
     experiment: str
     is_measured: bool
+    is_simulated: bool
     annotations: dict[str, pd.DataFrame]
     colours: dict[str, dict[str, str]]
     alignment: dict[str, str] | None
@@ -89,6 +90,7 @@ def section_facts(
         "experiment": section.experiment,
         "model": made.get("model"),
         "isMeasured": section.is_measured,
+        "isSimulated": section.is_simulated,
         "unit": made["unit"],
         "unitSizeUm": made["unit_size_um"],
         "isRound": is_round,
@@ -97,7 +99,7 @@ def section_facts(
         "nUnits": prediction.units.n_obs,
         "warnings": warnings_of(section, prediction.obs),
         "genes": [{"name": str(name), **row} for name, row in rows.to_dict("index").items()],
-        "nGenesLeftOut": genes.n_left_out,
+        "genesLeftOut": genes.left_out,
         "pccIsOfThisSection": section.is_measured,
     }
 
@@ -105,6 +107,8 @@ def section_facts(
 def warnings_of(section: ViewedSection, obs: pd.DataFrame) -> list[dict[str, str]]:
     """Why what is shown may mislead: a title and an explanation each."""
     warnings = []
+    if section.is_simulated:
+        warnings.append({"title": "Simulated tissue", "text": "Nothing here is of a patient."})
     if section.alignment is not None:
         warnings.append(
             {
@@ -144,8 +148,11 @@ def unit_data(
         for source, names in section.annotations.items():
             if level in names:
                 key = f"{level}_{source}"
+                doubtful = (
+                    set(names.loc[names["is_ambiguous"], "type"]) if level == "type" else set()
+                )
                 described, arrays[key] = coded(
-                    names[level].reindex(units.obs_names), section.colours[level]
+                    names[level].reindex(units.obs_names), section.colours[level], doubtful
                 )
                 fields.append({"key": key, "title": f"{title}, {source}", **described})
     if "domain_percentile" in obs:

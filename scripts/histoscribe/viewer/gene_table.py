@@ -12,17 +12,17 @@ UNSEEN = {f"unseen_{name}": name for name in SCORES}
 class ShownGenes:
     """`table` by gene, best first: trust, pcc, pcc_low, pcc_high, ceiling, NaN where not known.
 
-    `n_left_out` genes are predicted but not shown.
+    `left_out` are genes that are predicted but not shown.
     """
 
     table: pd.DataFrame
-    n_left_out: int
+    left_out: list[str]
 
 
 def shown_genes(
     predicted: list[pd.DataFrame], scores: list[pd.DataFrame], n_genes: int
 ) -> ShownGenes:
-    """The `n_genes` best genes that every prediction of the section holds.
+    """The `n_genes` best genes, by grade and PCC, that every prediction of the section holds.
 
     `predicted` are the `var` of the predictions, a fold each; `scores` the evaluations of the same
     folds, or none where nothing was measured: then what the model scored on training tissue that
@@ -40,4 +40,5 @@ def shown_genes(
     grades = pd.concat([table["trust"].astype("string") for table in tables])
     merged.insert(0, "trust", grades.groupby(level=0, sort=False).max().loc[common])  # A < D
     ranked = merged.sort_values("pcc", ascending=False, kind="stable", na_position="last")
-    return ShownGenes(ranked.head(n_genes), max(len(common) - n_genes, 0))
+    is_shown = ranked["trust"].rank(method="first", na_option="bottom") <= n_genes  # A first
+    return ShownGenes(ranked[is_shown], list(ranked.index[~is_shown]))
