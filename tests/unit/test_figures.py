@@ -7,8 +7,15 @@ from matplotlib.image import AxesImage
 from histoscribe.figures.ablation import CEILING, SCORES, ablation_table, draw_ablation
 from histoscribe.figures.gene_maps import distinct_best_genes
 from histoscribe.figures.program_maps import choose_programs, draw_program_maps
-from histoscribe.figures.style import round_length, save_figure, short_number, upper_cut
+from histoscribe.figures.style import (
+    read_palette,
+    round_length,
+    save_figure,
+    short_number,
+    upper_cut,
+)
 from histoscribe.figures.term_dots import draw_terms, top_terms
+from histoscribe.models import KINDS
 
 
 @pytest.fixture
@@ -148,3 +155,10 @@ def test_top_terms_of_each_group_and_what_others_have_of_them():
     none = draw_terms(top_terms(enriched, 1, 1e-12), ["0"], {})
     assert "no enriched term" in [text.get_text() for text in none.axes[0].texts]
     plt.close("all")
+
+
+def test_every_kind_of_model_has_a_colour(repository):
+    colours = read_palette(repository / "resources/palette.tsv")
+    assert {*KINDS, "baseline", "ceiling"} <= set(colours)
+    own = [colours[kind] for kind in KINDS if kind not in ("mean", "neighbours")]
+    assert len(set(own)) == len(own)
