@@ -8,6 +8,7 @@ from scipy import sparse
 from simulated_units import BROAD, simulated_units
 
 import annotate_cells
+from histoscribe.annotation import cells
 from histoscribe.annotation.cells import ClusterSettings
 from histoscribe.annotation.naming import NamingSettings
 from histoscribe.annotation.transfer import (
@@ -211,7 +212,9 @@ def test_files_that_are_no_reference(units, tmp_path):
     refused(path, units)
 
 
-def test_names_by_markers_stay(units, reference, repository, tmp_path):
+def test_names_by_markers_stay(units, reference, repository, tmp_path, monkeypatch):
+    # A layout takes half a minute to compile, and nothing here looks at it.
+    monkeypatch.setattr(cells, "umap_layout", lambda pcs, *_: pcs[:, :2])
     units.write_h5ad(tmp_path / "units.h5ad")
     written = {}
     for name, given in (("with", reference), ("without", None)):

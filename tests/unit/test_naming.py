@@ -177,7 +177,9 @@ def test_dropped_clusters_have_no_name():
     cluster = np.array([0, 1, -1, 0])
     units = name_units(cluster, named, pd.Index(["w", "x", "y", "z"]))
     assert list(units["type"].iloc[[0, 1, 3]]) == ["a", "b", "a"]
-    assert units.loc["y"].isna().all()
+    assert units.loc["y"].drop("is_ambiguous").isna().all()
+    assert not units.loc["y", "is_ambiguous"]
+    assert units.loc["w", "is_ambiguous"] == named.loc[0, "is_ambiguous"]
     assert list(units["cluster"].cat.categories) == ["0", "1"]
     assert units.loc["x", "type_score"] == pytest.approx(named.loc[1, "score"], rel=1e-5)
 
@@ -185,7 +187,8 @@ def test_dropped_clusters_have_no_name():
 def test_all_clusters_dropped():
     named = named_of([], table_of({"a": GENES[:3]}), sizes=[3, 2], kept=[False, False])
     units = name_units(np.full(5, -1), named, pd.RangeIndex(5).astype(str))
-    assert units.isna().all(axis=None)
+    assert units.drop(columns="is_ambiguous").isna().all(axis=None)
+    assert not units["is_ambiguous"].any()
 
 
 HUMAN = ["NPHS1", "NPHS2", "PODXL", "UMOD", "SLC12A1", "AQP2", "AQP3", "CD3D", "CD3E", "ACTB"]

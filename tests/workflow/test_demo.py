@@ -52,7 +52,8 @@ def workplace(new_workplace):
         base="config/demo/config.yaml",
         experiments="experiments.yaml",
         simulation=simulation,
-        model={"ridge": {"block_um": 150}},
+        model={**demo["model"], "ridge": {"block_um": 150}},
+        evaluation={"n_replicates": 200},
         training={"block_um": 150},
     )
     workplace.words = workplace.run("--configfile", workplace.config)

@@ -35,8 +35,19 @@ def workplace(new_workplace):
     return workplace
 
 
+def share_sections(workplace, run, samples):
+    """Take over sections that an earlier run has prepared, for time: all prepare them alike."""
+    results = workplace.folder / "results"
+    for sample in samples:
+        made = [path.parent for path in results.glob(f"*/sections/{sample}/units.h5ad")]
+        folder = results / run / "sections" / sample
+        if made and not folder.exists():
+            shutil.copytree(made[0], folder)
+
+
 def configure(workplace, run, rows, **changes):
     """A config for the rows (sample, donor, split); the arguments of snakemake."""
+    share_sections(workplace, run, [sample for sample, *_ in rows])
     lines = ["sample\tdonor\tplatform\tpath\timage\tum_per_px\tunit\tsplit"]
     lines += [f"{s}\t{d}\tvisium_hd\t{s}\t{s}/image.tif\t\tbin\t{split}" for s, d, split in rows]
     (workplace.folder / f"{run}.tsv").write_text("\n".join(lines) + "\n")
@@ -131,13 +142,13 @@ def test_tuning_learns_from_training_units_and_goes_on(workplace):
 
 
 def test_sections_take_turns(workplace):
-    workplace.keep_baselines("training-mean")
+    workplace.keep_baselines()
     rows = [("a", "d1", "train"), ("b", "d2", "train")]
     arguments = configure(workplace, "sections", rows, folds={"scheme": "section"})
     workplace.run("results/sections/summary.tsv", *arguments)
     results = workplace.folder / "results/sections"
     summary = pd.read_csv(results / "summary.tsv", sep="\t")
-    expected = [(e, f"section-{s}", s) for e in ("full", "training-mean") for s in ("a", "b")]
+    expected = [("full", f"section-{s}", s) for s in ("a", "b")]
     assert list(zip(summary.experiment, summary.fold, summary["sample"], strict=True)) == expected
     assert (summary["n_units"] == N_ACROSS**2).all()
     for tested, trained in (("a", "b"), ("b", "a")):

@@ -130,23 +130,13 @@ def test_terms_of_clusters(workplace):
     assert (workplace.folder / target).with_suffix(".png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("mouse.gmt", "a\tna\tGene3\tGene4\tGene5\tGene6\n", "looks like mouse symbols against"),
-        ("empty.gmt", "a\tna\nb\tna\n", "no gene in any set"),
-        ("other.csv", "x,y\n1,2\n", "a header of x, y"),
-        ("organ.tsv", "set\tgene\torgan\na\tGENE3\tBrain\n", "some of Brain"),
-    ],
-    ids=["species", "empty", "header", "organ"],
-)
-def test_gene_sets_that_do_not_fit_stop_the_run_with_one_message(
-    workplace, predicted, name, text, words
-):
-    (workplace.folder / name).write_text(text)
-    config = workplace.write_config("bad", **{**workplace.settings, "programs": {"sets": [name]}})
+def test_gene_sets_that_do_not_fit_stop_the_run_with_one_message(workplace, predicted):
+    """What else does not fit is told as well (unit tests of programs and gene sets)."""
+    (workplace.folder / "mouse.gmt").write_text("a\tna\tGene3\tGene4\tGene5\tGene6\n")
+    programs = {"sets": ["mouse.gmt"]}
+    config = workplace.write_config("bad", **{**workplace.settings, "programs": programs})
     target = "results/x/programs/measured/b.scores.parquet"
     rules = ["--allowed-rules", "score_programs", "--"]
     said = workplace.fail("--force", "--configfile", config, *rules, target)
-    assert words in said and name in said
+    assert "looks like mouse symbols against" in said and "mouse.gmt" in said
     assert "Traceback" not in said
