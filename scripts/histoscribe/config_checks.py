@@ -25,6 +25,7 @@ FOLDERS = (
     "enriched",
     "spots",
     "figures",
+    "integrated",
     "viewer",
     "exported",
     "simulated",

@@ -105,6 +105,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "openslide": "openslide-python",
     "umap": "umap-learn",
+    "scib_metrics": "scib-metrics",
     "yaml": "pyyaml",
 }
 

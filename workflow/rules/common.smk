@@ -375,4 +375,5 @@ def figure_files():
         + type_figures()
         + program_figures()
         + spot_figures()
+        + integration_figures()
     )

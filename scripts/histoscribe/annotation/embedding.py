@@ -13,7 +13,7 @@ def umap_layout(position: np.ndarray, nearest: Neighbours, seed: int) -> np.ndar
 
     `position` (n_units, n_pcs); `nearest` its neighbours.
     """
-    umap = _umap()
+    umap = import_umap()
     spread = position[:, :2] if position.shape[1] > 1 else np.repeat(position, 2, axis=1)
     # A little noise parts units that lie on one point, which the layout could never part.
     noise = np.random.default_rng(seed).normal(scale=1e-3, size=spread.shape)
@@ -32,7 +32,7 @@ def umap_layout(position: np.ndarray, nearest: Neighbours, seed: int) -> np.ndar
     return layout.astype(np.float32)
 
 
-def _umap():
+def import_umap():
     """The module umap, without TensorFlow, which it would import for parametric maps."""
     absent = object()
     kept = sys.modules.get("tensorflow", absent)

@@ -81,7 +81,7 @@ def methods(facts: RunFacts, results: Results, versions: dict[str, str]) -> Meth
 
     A citation stands in the text as [key]; `cited` holds the keys in the order of the text.
     """
-    parts = [_sections(facts, results), _units(facts, results)]
+    parts = [_sections(facts, results), _units(facts, results)] if facts.sections else []
     if facts.first is not None:
         parts += [_model(facts, results), _evaluation(facts)]
     if results.clusters:

@@ -1,0 +1,49 @@
+"""Domains that sections share: clusters of their units in the latent space."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+from histoscribe.clustering import leiden, nearest_neighbours, shared_neighbours
+
+N_STARTS = 10
+MIXTURE_UNITS = 50_000  # drawn to fit where there are more
+SMALLEST_VARIANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class DomainSettings:
+    """Communities at `leiden_resolution`, or, where `n_domains` is given, so many Gaussians."""
+
+    n_domains: int | None = None
+    n_neighbours: int = 15
+    leiden_resolution: float = 0.3
+
+
+def find_domains(latent: np.ndarray, settings: DomainSettings, seed: int) -> np.ndarray:
+    """Domain of each unit (n_units,), from 0 for the largest; `latent` (n_units, width)."""
+    if settings.n_domains is not None:
+        return mixture_domains(latent, settings.n_domains, seed)
+    graph = shared_neighbours(nearest_neighbours(latent, settings.n_neighbours))
+    return leiden(graph, settings.leiden_resolution, seed)
+
+
+def mixture_domains(latent: np.ndarray, n_domains: int, seed: int) -> np.ndarray:
+    """Domain of each unit (n_units,), from 0 for the largest: Gaussians of one common shape."""
+    drawn = np.arange(len(latent))
+    if len(latent) > MIXTURE_UNITS:
+        drawn = np.random.default_rng(seed).choice(len(latent), MIXTURE_UNITS, replace=False)
+    mixture = GaussianMixture(
+        n_domains, covariance_type="tied", n_init=N_STARTS, random_state=seed, max_iter=500,
+        reg_covar=SMALLEST_VARIANCE,
+    ).fit(latent[drawn])  # fmt: skip
+    return by_size(mixture.predict(latent))
+
+
+def by_size(found: np.ndarray) -> np.ndarray:
+    """Numbers of clusters in order of size, from 0 for the largest; none is skipped."""
+    _, found = np.unique(found, return_inverse=True)
+    rank = np.empty(found.max() + 1, dtype=np.int64)
+    rank[np.argsort(-np.bincount(found), kind="stable")] = np.arange(len(rank))
+    return rank[found]

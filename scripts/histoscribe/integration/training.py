@@ -1,0 +1,295 @@
+"""Training the networks of INSPIRE on batches of units, and what they make of all units.
+
+As published, the game of encoder and discriminators is won by these after some 2,000 steps, and
+results hang on seed and step. Here it stays in balance, and noise is not learnt by heart:
+sections are first brought onto each other by matching units, which leaves little to tell apart;
+discriminators are narrow and take several steps for one of the encoder, so that none runs ahead;
+what a half of a unit's neighbours shows is decoded into the other half, through a latent space with
+noise; and learning rates fall to nothing over a fixed number of steps, the one rule for stopping.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from histoscribe import torch_setup
+from histoscribe.errors import UserError, problem
+from histoscribe.integration import losses
+from histoscribe.integration.checkpoint import Checkpoint
+from histoscribe.integration.neighbourhoods import Neighbourhoods, deal_out, part_of
+from histoscribe.integration.neighbours import mean_over_neighbours
+from histoscribe.integration.network import Discriminator, IntegrationNetwork
+from histoscribe.integration.together import Together
+
+LOG = logging.getLogger(__name__)
+WARM_UP_STEPS = 100
+CHECKPOINT_STEPS = 100
+PAIRS = ("consecutive", "all", "reference")
+ENCODERS = ("auto", "attention", "convolution")
+UNITS_AT_ONCE = 1024
+LEAST_DRAWN = 32  # of a section at a step
+LEAST_SHARE_OF_GENE = 1e-7
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of the networks and their training; the paper's values where it gives them.
+
+    `encoder` auto takes attention for up to `attention_up_to` units in all, and convolution over
+    `n_convolutions` steps for more. `pairs` are the sections that discriminators tell apart:
+    consecutive ones, all pairs, or each from `reference`.
+    """
+
+    encoder: str = "auto"
+    attention_up_to: int = 20_000
+    n_convolutions: int = 2
+    n_factors: int = 20
+    latent_width: int = 32
+    hidden_width: int = 512
+    discriminator_width: int = 128
+    discriminator_steps: int = 3
+    pairs: str = "consecutive"
+    reference: str | None = None
+    n_steps: int = 1500
+    units_a_section: int = 256
+    units_a_step: int = 2048
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-4
+    latent_noise: float = 1.0
+    geometry_weight: float = 0.02
+    evenness_weight: float = 5.0
+    adversarial_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """What training makes: by unit `latent` (n, width) and `proportions` (n, n_factors), float32.
+
+    `loadings` (n_factors, n_genes) are shares, rows sum to 1; `section_gene` (n_sections, n_genes)
+    the logarithms of what a section's rates are multiplied with; `history` the loss's terms a step.
+    """
+
+    latent: np.ndarray
+    proportions: np.ndarray
+    loadings: np.ndarray
+    section_gene: np.ndarray
+    history: pd.DataFrame
+
+
+def pairs_of(names: list[str], settings: TrainingSettings) -> list[tuple[int, int]]:
+    """Numbers of the sections that each discriminator tells apart."""
+    numbers = range(len(names))
+    if settings.pairs == "consecutive":
+        return list(pairwise(numbers))
+    if settings.pairs == "all":
+        return list(combinations(numbers, 2))
+    if settings.reference not in names:
+        raise UserError(
+            problem("integration.reference", str(settings.reference), "one of " + ", ".join(names),
+                    "Name one of the sections that are integrated.")
+        )  # fmt: skip
+    reference = names.index(settings.reference)
+    return [(reference, number) for number in numbers if number != reference]
+
+
+def uses_attention(n_units: int, settings: TrainingSettings) -> bool:
+    if settings.encoder == "auto":
+        return n_units <= settings.attention_up_to
+    return settings.encoder == "attention"
+
+
+class Trainer:
+    """The networks of sections together, one step after the other."""
+
+    def __init__(self, together: Together, settings: TrainingSettings, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.together, self.settings, self.seed = together, settings, seed
+        self.device = torch_setup.device()
+        self.units = [np.flatnonzero(together.section == s) for s in range(len(together.names))]
+        self.neighbourhoods = Neighbourhoods(
+            together.log_values(), together.section, together.offsets(seed), together.measured
+        )
+        self.attends = uses_attention(together.n_units, settings)
+        self.reach = together.graph
+        if not self.attends:
+            self.reach = mean_over_neighbours(together.graph, settings.n_convolutions)
+        per_section = max(settings.units_a_step // len(self.units), LEAST_DRAWN)
+        self.n_drawn = min(settings.units_a_section, per_section)
+        self.measured = torch.from_numpy(together.measured.astype(np.float32)).to(self.device)
+        self.network = IntegrationNetwork(
+            len(together.genes), len(together.names), settings.n_factors, settings.latent_width,
+            settings.hidden_width,
+        ).to(self.device)  # fmt: skip
+        self._start_at_means()
+        self.pairs = pairs_of(together.names, settings)
+        self.discriminators = nn.ModuleList(
+            Discriminator(settings.latent_width, settings.discriminator_width) for _ in self.pairs
+        ).to(self.device)
+        self.optimiser = torch.optim.Adamax(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.opponent = torch.optim.Adam(self.discriminators.parameters(), settings.learning_rate)
+
+    def _start_at_means(self) -> None:
+        """Begin with each section's mean expression explained, so that factors learn the rest."""
+        total = self.together.gene_totals() + LEAST_SHARE_OF_GENE
+        share = total / total.sum(axis=1, keepdims=True)
+        weight = self.together.measured / np.maximum(self.together.measured.sum(axis=0), 1)
+        mean = np.maximum((share * weight).sum(axis=0), LEAST_SHARE_OF_GENE)
+        offset = np.where(self.together.measured, np.log(share / mean), 0.0)
+        with torch.no_grad():
+            self.network.basis.add_(_tensor(np.log(mean), self.device))
+            self.network.section_gene.copy_(_tensor(offset, self.device))
+
+    def features(self, rows: np.ndarray) -> torch.Tensor:
+        """Features of some units averaged over their neighbours, (n_rows, n_genes)."""
+        if self.attends:
+            neighbours = self.neighbourhoods.neighbours(rows, self.reach, self.device)
+            return self.network.attend(neighbours)
+        return _tensor(self.neighbourhoods.means(rows, self.reach[rows]), self.device)
+
+    def two_views(
+        self, rows: np.ndarray, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of some units from one half of their neighbours, and from the other."""
+        some = self.reach[rows]
+        masks = deal_out(some.indptr, rng)
+        if not self.attends:
+            views = (self.neighbourhoods.means(rows, part_of(some, mask)) for mask in masks)
+            return tuple(_tensor(view, self.device) for view in views)
+        neighbours = self.neighbourhoods.neighbours(rows, self.reach, self.device)
+        one, other = neighbours.parts(masks)
+        with torch.no_grad():
+            target = self.network.attend(other)
+        return self.network.attend(one), target
+
+    def step(self, number: int) -> dict[str, float]:
+        """One step of both sides; the terms of the loss, and what share is told apart."""
+        s = self.settings
+        rng = np.random.default_rng([self.seed, number])
+        drawn = [rng.choice(own, min(self.n_drawn, len(own)), replace=False) for own in self.units]
+        parts = [slice(*ends) for ends in pairwise(np.cumsum([0, *map(len, drawn)]))]
+        rows = np.concatenate(drawn)
+        section = torch.from_numpy(self.together.section[rows]).to(self.device)
+        measured = self.measured[section]
+        counts = _tensor(self.together.counts[rows].toarray(), self.device)
+        features, target = self.two_views(rows, rng)
+        latent = self.network.encode(features)
+        for _ in range(s.discriminator_steps):
+            told = self._discriminate(latent.detach(), parts, number)
+        noisy = latent + self._noise(latent.detach(), rng)
+        proportions = self.network.proportions(noisy)
+        log_rate = self.network.log_rate(proportions, section)
+        decoded = self.network.decode(noisy, section)
+        terms = {
+            "reconstruction": losses.reconstruction(decoded, target, measured),
+            "poisson": losses.poisson(log_rate, counts, measured),
+            "geometry": s.geometry_weight * losses.geometry(latent, target),
+            "evenness": s.evenness_weight * losses.evenness(proportions),
+            "adversarial": s.adversarial_weight * self._adversarial(latent, parts, number),
+        }
+        self.optimiser.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        self.optimiser.step()
+        return {name: float(value.detach()) for name, value in terms.items()} | {"told": told}
+
+    def _noise(self, latent: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Noise as large as the usual spread of the latent: finer differences are not learnt."""
+        scale = self.settings.latent_noise * latent.var(dim=0).mean().sqrt()
+        drawn = rng.standard_normal(tuple(latent.shape), dtype=np.float32)
+        return scale * _tensor(drawn, self.device)
+
+    def _discriminate(self, latent: torch.Tensor, parts: list[slice], number: int) -> float:
+        """A step of the discriminators; the share of units that they tell rightly."""
+        loss, shares = 0.0, []
+        for first, second in self._logits(latent, parts):
+            loss = loss + losses.telling_apart(first, second, number > WARM_UP_STEPS)
+            shares.append(((first > 0).float().mean() + (second < 0).float().mean()) / 2)
+        self.opponent.zero_grad(set_to_none=True)
+        loss.backward()
+        self.opponent.step()
+        return float(torch.stack(shares).mean().detach())
+
+    def _adversarial(self, latent: torch.Tensor, parts: list[slice], number: int) -> torch.Tensor:
+        """Loss of the encoder: what discriminators would lose if sections changed places."""
+        self.discriminators.requires_grad_(False)
+        loss = sum(
+            losses.telling_apart(-first, -second, number > WARM_UP_STEPS)
+            for first, second in self._logits(latent, parts)
+        )
+        self.discriminators.requires_grad_(True)
+        return loss
+
+    def _logits(
+        self, latent: torch.Tensor, parts: list[slice]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Logits of each pair's two sections, (n,) each."""
+        for discriminator, (one, other) in zip(self.discriminators, self.pairs, strict=True):
+            yield tuple(discriminator(latent[parts[s]])[:, 0] for s in (one, other))
+
+    def describe(self) -> tuple[np.ndarray, np.ndarray]:
+        """Latent (n_units, width) and proportions (n_units, n_factors) of all units, float32."""
+        n_units, s = self.together.n_units, self.settings
+        latent = np.empty((n_units, s.latent_width), dtype=np.float32)
+        proportions = np.empty((n_units, s.n_factors), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, n_units, UNITS_AT_ONCE):
+                rows = np.arange(start, min(start + UNITS_AT_ONCE, n_units))
+                z = self.network.encode(self.features(rows))
+                latent[rows] = z.cpu().numpy()
+                proportions[rows] = self.network.proportions(z).cpu().numpy()
+        return latent, proportions
+
+
+def integrate(
+    together: Together,
+    settings: TrainingSettings,
+    seed: int,
+    threads: int,
+    checkpoint: Path | None = None,
+) -> Integrated:
+    """Train on sections together, for a fixed number of steps, and describe all their units.
+
+    Where a file `checkpoint` is left over from training of the same units with the same settings,
+    it goes on from there; who asks for one removes it once the results are written. Deterministic
+    for a seed and a number of threads.
+    """
+    torch_setup.set_threads(threads)
+    trainer = Trainer(together, settings, seed)
+    optimisers = [trainer.optimiser, trainer.opponent]
+    identity = {"units": together.digest(), "settings": asdict(settings), "seed": seed}
+    networks = [trainer.network, trainer.discriminators]
+    kept = Checkpoint(checkpoint, networks, optimisers, identity)
+    done, history = kept.resume()
+    for number in tqdm(range(done + 1, settings.n_steps + 1), desc="steps", disable=None):
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate_at(number, settings)
+        terms = trainer.step(number)
+        history.append({"step": number, **terms})
+        if number % CHECKPOINT_STEPS == 0:
+            recent = pd.DataFrame(history[-CHECKPOINT_STEPS:]).mean()
+            LOG.info("step %d: %s", number, ", ".join(f"{k} {v:.4g}" for k, v in recent.items()))
+            kept.store(number, history)
+    latent, proportions = trainer.describe()
+    with torch.inference_mode():
+        loadings = trainer.network.loadings().cpu().numpy()
+        section_gene = trainer.network.section_gene.cpu().numpy()
+    return Integrated(latent, proportions, loadings, section_gene, pd.DataFrame(history))
+
+
+def learning_rate_at(step: int, settings: TrainingSettings) -> float:
+    """Cosine decay to nothing."""
+    return settings.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / settings.n_steps))
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)

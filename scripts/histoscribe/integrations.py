@@ -1,0 +1,129 @@
+"""Which sections a run integrates, as its config says. Light: the Snakefile imports it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from histoscribe.errors import UserError, problem
+
+if TYPE_CHECKING:
+    from histoscribe.run import Run
+
+ALL = "all"
+PREDICTED = "predicted"
+LEAST_SECTIONS = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section of an integration: of the sheet, measured or predicted, or a file of its own.
+
+    `sample` is its name in the sheet, None for a file; `unit` what its units are, None where nobody
+    says.
+    """
+
+    name: str
+    sample: str | None
+    is_predicted: bool
+    path: Path | None
+    unit: str | None
+
+
+def parts_of(entry: dict, run: "Run", predictable: list[str], data_dir: Path) -> list[Part]:
+    """The sections that one entry of `integrations` names, in their order: measured ones, predicted
+    ones, files. What it names in vain is left out (see check_integrations).
+
+    `predictable` are samples that the run predicts.
+    """
+    parts = []
+    for sample in _chosen(entry.get("measured"), _measured(run)):
+        if sample in _measured(run):
+            parts.append(Part(sample, sample, False, None, run.sections[sample].unit))
+    for sample in _chosen(entry.get("predicted"), predictable):
+        if sample in predictable:
+            name = f"{sample}.{PREDICTED}"
+            parts.append(Part(name, sample, True, None, run.sections[sample].unit))
+    for name, file in (entry.get("files") or {}).items():
+        path = data_dir / file["path"]
+        parts.append(Part(name, None, file.get("is_predicted", False), path, file.get("unit")))
+    order = entry.get("order") or []
+    return sorted(parts, key=lambda part: order.index(part.name) if part.name in order else -1)
+
+
+def check_integrations(
+    integrations: dict, run: "Run", predictable: list[str], data_dir: Path
+) -> None:
+    """Raise one UserError with all that is wrong with the entries of `integrations`."""
+    problems = []
+    for name, entry in integrations.items():
+        where = f"config, integrations/{name}"
+        problems += _unknown_samples(entry, where, _measured(run), predictable)
+        problems += _absent_files(entry, where, data_dir)
+        parts = parts_of(entry, run, predictable, data_dir)
+        problems += _problems_together([part.name for part in parts], entry, where)
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _unknown_samples(
+    entry: dict, where: str, measured: list[str], predictable: list[str]
+) -> list[str]:
+    problems = []
+    for key, known in (("measured", measured), (PREDICTED, predictable)):
+        unknown = [sample for sample in _chosen(entry.get(key), known) if sample not in known]
+        if unknown:
+            problems.append(
+                problem(
+                    f"{where}/{key}",
+                    ", ".join(unknown),
+                    f"sections that are {key}: {', '.join(known) or 'there are none'}",
+                    "Correct the names, or write all.",
+                )
+            )
+    return problems
+
+
+def _absent_files(entry: dict, where: str, data_dir: Path) -> list[str]:
+    paths = {name: data_dir / file["path"] for name, file in (entry.get("files") or {}).items()}
+    return [
+        problem(f"{where}/files/{name}", f"no file at {path}", "an .h5ad",
+                "Correct the path; it starts from data_dir.")
+        for name, path in paths.items() if not path.is_file()
+    ]  # fmt: skip
+
+
+def _problems_together(names: list[str], entry: dict, where: str) -> list[str]:
+    """Too few sections, two of one name, an order or a reference of others."""
+    problems = []
+    if len(names) < LEAST_SECTIONS:
+        found = f"{len(names)} section" + ("s" if not names else f" ({names[0]})")
+        remedy = "Name them under measured, predicted or files."
+        problems.append(problem(where, found, "two or more", remedy))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        problems.append(
+            problem(where, f"two sections named {twice}", "a name for each",
+                    "Rename the one under files.")
+        )  # fmt: skip
+    order = entry.get("order")
+    if order is not None and sorted(order) != sorted(names):
+        remedy = "Name each section of the integration once."
+        problems.append(problem(f"{where}/order", ", ".join(order), ", ".join(names), remedy))
+    training = (entry.get("settings") or {}).get("training") or {}
+    reference = training.get("reference")
+    if reference is not None and reference not in names:
+        remedy = "Name one of its sections."
+        problems.append(
+            problem(f"{where}/settings/training/reference", reference, ", ".join(names), remedy)
+        )
+    return problems
+
+
+def _chosen(named: list[str] | str | None, known: list[str]) -> list[str]:
+    if named == ALL:
+        return known
+    return list(named or [])
+
+
+def _measured(run: "Run") -> list[str]:
+    return [name for name, section in run.sections.items() if section.is_measured]

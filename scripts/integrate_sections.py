@@ -1,0 +1,79 @@
+"""Bring sections into one latent space, with spatial factors that they share."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from histoscribe.integration.genes import shared_genes
+from histoscribe.integration.sections import check_together, read_section
+from histoscribe.integration.together import gather
+from histoscribe.integration.training import TrainingSettings, integrate
+from histoscribe.joblog import job_log
+from histoscribe.provenance import RECORD_KEY, record
+from histoscribe.storage import write_h5ad, written_whole
+
+
+def main(
+    parts: list[dict],
+    paths: list[Path],
+    genes: dict,
+    neighbours: dict,
+    training: TrainingSettings,
+    seed: int,
+    threads: int,
+    latent_path: Path,
+    loadings_path: Path,
+    history_path: Path,
+) -> None:
+    sections = [
+        read_section(part["name"], path, part["is_predicted"], part["unit"])
+        for part, path in zip(parts, paths, strict=True)
+    ]
+    check_together(sections)
+    chosen = shared_genes(sections, genes["n_variable"], genes["small_panel"])
+    together = gather(sections, chosen, neighbours["n_nearest"], neighbours["radius_um"])
+    checkpoint = latent_path.with_name("training.safetensors")
+    made = integrate(together, training, seed, threads, checkpoint)
+    factors = [f"factor_{number + 1}" for number in range(training.n_factors)]
+    units = ad.AnnData(
+        obs=together.obs(),
+        obsm={
+            "spatial": together.xy_um,
+            "latent": made.latent,
+            "factors": made.proportions,
+            "unintegrated": together.components(training.latent_width, seed),
+        },
+    )
+    units.uns[RECORD_KEY] = record(
+        sections=parts, genes=genes, neighbours=neighbours, training=asdict(training), seed=seed,
+        n_genes=len(chosen),
+    )  # fmt: skip
+    write_h5ad(units, latent_path)
+    loadings = pd.DataFrame(made.loadings.T, index=chosen, columns=factors)
+    offsets = pd.DataFrame(made.section_gene.T, index=chosen, columns=together.names)
+    offsets[~together.measured.T] = np.nan
+    table = loadings.join(offsets.add_prefix("log_offset "))
+    with written_whole(loadings_path) as partial:
+        table.rename_axis("gene").to_csv(partial, sep="\t", float_format="%.6g")
+    with written_whole(history_path) as partial:
+        made.history.to_csv(partial, sep="\t", index=False, float_format="%.6g")
+    checkpoint.unlink(missing_ok=True)
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        main(
+            parts=snakemake.params.parts,
+            paths=[Path(path) for path in snakemake.input.sections],
+            genes=snakemake.params.genes,
+            neighbours=snakemake.params.neighbours,
+            training=TrainingSettings(**snakemake.params.training),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+            latent_path=Path(snakemake.output.latent),
+            loadings_path=Path(snakemake.output.loadings),
+            history_path=Path(snakemake.output.history),
+        )

@@ -1,0 +1,340 @@
+"""Integration: what is checked, how units are averaged and matched, and what training gives."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
+
+from histoscribe.errors import UserError
+from histoscribe.integration import losses
+from histoscribe.integration.domains import DomainSettings, by_size, find_domains
+from histoscribe.integration.genes import shared_genes
+from histoscribe.integration.matching import matched_offsets, mutual_neighbours
+from histoscribe.integration.mixing import lisi, mixing
+from histoscribe.integration.neighbourhoods import Neighbourhoods, deal_out, part_of
+from histoscribe.integration.neighbours import mean_over_neighbours, neighbour_graph
+from histoscribe.integration.sections import Section, check_together, read_section
+from histoscribe.integration.together import gather
+from histoscribe.integration.training import (
+    Trainer,
+    TrainingSettings,
+    integrate,
+    pairs_of,
+    uses_attention,
+)
+
+N_GENES, EDGE = 40, 12
+NEAREST = {"cell": 8, "spot": 4}
+QUICK = TrainingSettings(n_factors=4, latent_width=8, hidden_width=32, n_steps=60)
+
+
+def section(name, seed, shift=0.0, n_genes=N_GENES, kind="cell", scale=1.0, is_flipped=False):
+    """Cells on a grid in two domains, left and right, whose genes differ; `shift` is a batch's."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(EDGE), np.arange(EDGE))
+    xy_um = 10.0 * scale * np.column_stack([x.ravel(), y.ravel()]).astype(float)
+    domain = (x.ravel() < EDGE / 2).astype(int)
+    domain = 1 - domain if is_flipped else domain
+    rate = np.full((2, n_genes), 2.0)
+    rate[0, : n_genes // 2] *= 3
+    rate[1, n_genes // 2 :] *= 3
+    batch = np.exp(shift * np.random.default_rng(99).standard_normal(n_genes))
+    counts = rng.poisson(rate[domain] * batch).astype(np.float32)
+    names = pd.Index([f"G{i}" for i in range(n_genes)])
+    units = pd.Index([f"u{i}" for i in range(len(xy_um))])
+    made = Section(name, sparse.csr_matrix(counts), names, units, xy_um, False, kind)
+    return made, domain
+
+
+def together(shift=0.7, **changes):
+    one, first = section("one", 1, 0.0)
+    other, second = section("other", 2, shift, is_flipped=True, **changes)
+    genes = shared_genes([one, other], 100, 1000)
+    return gather([one, other], genes, NEAREST, None), np.concatenate([first, second])
+
+
+def write(path, made, **obs):
+    units = ad.AnnData(
+        made.counts, pd.DataFrame(obs, index=made.units), pd.DataFrame(index=made.genes)
+    )
+    units.obsm["spatial"] = made.xy_um
+    units.write_h5ad(path)
+    return path
+
+
+def test_neighbours_are_symmetric_and_hold_the_unit_itself():
+    xy_um = np.random.default_rng(0).uniform(0, 100, (50, 2))
+    graph = neighbour_graph(xy_um, 4, None)
+    assert (graph != graph.T).nnz == 0
+    assert (graph.diagonal() == 1).all()
+    assert (np.diff(graph.indptr) >= 5).all()
+    near = neighbour_graph(xy_um, 4, 1e-6)
+    assert near.nnz == 50
+    assert neighbour_graph(xy_um, 0, None).nnz == 50
+
+
+def test_means_over_neighbours_keep_what_is_the_same_everywhere():
+    graph = neighbour_graph(np.random.default_rng(0).uniform(0, 100, (50, 2)), 4, None)
+    for n_steps in (1, 3):
+        reach = mean_over_neighbours(graph, n_steps)
+        assert np.allclose(reach @ np.ones(50), 1)
+    assert reach.nnz > graph.nnz
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(0, 100))
+def test_neighbours_are_dealt_out_evenly(lengths, seed):
+    ends = np.cumsum([0, *lengths])
+    first, second = deal_out(ends, np.random.default_rng(seed))
+    for start, end, length in zip(ends[:-1], ends[1:], lengths, strict=True):
+        counts = first[start:end].sum(), second[start:end].sum()
+        if length == 1:
+            assert counts == (1, 1)
+        else:
+            assert sum(counts) == length
+            assert abs(int(counts[0]) - int(counts[1])) <= 1
+
+
+def test_part_of_weights_sums_to_one():
+    reach = mean_over_neighbours(neighbour_graph(np.random.rand(30, 2), 4, None), 2)
+    kept, _ = deal_out(reach.indptr, np.random.default_rng(0))
+    part = part_of(reach, kept)
+    assert np.allclose(np.asarray(part.sum(axis=1)).ravel(), 1, atol=1e-5)
+
+
+def test_attention_and_dense_means_agree_where_attention_is_even():
+    units, _ = together()
+    trainer = Trainer(units, QUICK, seed=0)
+    with torch.no_grad():
+        trainer.network.of_unit.zero_()
+        trainer.network.of_neighbour.zero_()
+        rows = np.array([5, 200, 17])
+        found = trainer.features(rows).numpy()
+    expected = trainer.neighbourhoods.means(rows, mean_over_neighbours(units.graph, 1)[rows])
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+def test_gradients_of_attention_are_those_of_the_plain_formula():
+    units, _ = together()
+    trainer = Trainer(units, QUICK, seed=0)
+    neighbours = trainer.neighbourhoods.neighbours(np.array([3, 90]), units.graph, trainer.device)
+    weights = torch.randn(2, N_GENES)
+    gradients = []
+    for is_plain in (False, True):
+        trainer.network.zero_grad()
+        if is_plain:
+            w = trainer.network.gene_weights.weight
+            query = neighbours.values[neighbours.own] @ (w.T @ trainer.network.of_unit)
+            key = neighbours.values @ (w.T @ trainer.network.of_neighbour)
+            logit = torch.sigmoid(query[neighbours.unit] + key[neighbours.neighbour]) - 0.5
+            dense = torch.full((2, len(neighbours.values)), -torch.inf)
+            dense = dense.index_put((neighbours.unit, neighbours.neighbour), logit)
+            features = torch.softmax(dense, dim=1) @ neighbours.values
+        else:
+            features = trainer.network.attend(neighbours)
+        (features * weights).sum().backward()
+        gradients.append(trainer.network.of_neighbour.grad.clone())
+    assert torch.allclose(*gradients, atol=1e-5)
+
+
+def test_geometry_needs_no_matrix_of_all_pairs():
+    rng = torch.Generator().manual_seed(0)
+    for n_units in (7, 300):  # fewer than genes, and more
+        latent = torch.randn(n_units, 5, generator=rng, dtype=torch.float64)
+        features = torch.randn(n_units, 60, generator=rng, dtype=torch.float64)
+        z, x = (v / v.norm(dim=1, keepdim=True) for v in (latent, features))
+        expected = ((z @ z.T - x @ x.T) ** 2).sum() / n_units
+        assert torch.allclose(losses.geometry(latent, features), expected)
+
+
+def test_what_is_told_for_certain_has_no_gradient():
+    first = torch.tensor([9.0, 1.0], requires_grad=True)
+    losses.telling_apart(-first, torch.zeros(2), is_warm=True).backward()
+    assert first.grad[0] == 0
+    assert first.grad[1] != 0
+
+
+def test_offsets_tell_a_batch_from_a_difference_in_composition():
+    rng = np.random.default_rng(0)
+    kinds = 3 * rng.standard_normal((2, 30))
+    batch = rng.standard_normal(30)
+    first = kinds[np.r_[np.zeros(180, int), np.ones(20, int)]] + rng.standard_normal((200, 30))
+    second = kinds[np.r_[np.zeros(20, int), np.ones(180, int)]] + rng.standard_normal((200, 30))
+    offset = matched_offsets([first, second + batch], seed=0)
+    found = offset[1] - offset[0]
+    by_means = (second + batch).mean(axis=0) - first.mean(axis=0)
+    error, naive = np.abs(found - batch).mean(), np.abs(by_means - batch).mean()
+    assert error < 0.4
+    assert naive > 3 * error
+
+
+def test_mutual_neighbours_are_mutual():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((40, 3)), rng.random((30, 3))
+    i, j = mutual_neighbours(one, other, 5)
+    distance = np.linalg.norm(one[:, None] - other[None], axis=2)
+    assert len(i)
+    for a, b in zip(i, j, strict=True):
+        assert (distance[a] < distance[a, b]).sum() < 5
+        assert (distance[:, b] < distance[a, b]).sum() < 5
+
+
+@pytest.mark.parametrize("encoder", ["attention", "convolution"])
+def test_sections_mix_and_domains_stay(encoder):
+    units, domain = together()
+    settings = TrainingSettings(
+        n_factors=4, latent_width=8, hidden_width=64, n_steps=250, encoder=encoder
+    )
+    made = integrate(units, settings, seed=0, threads=1)
+    found = find_domains(made.latent, DomainSettings(n_domains=2), seed=0)
+    assert adjusted_rand_score(domain, found) > 0.9
+    before = units.components(8, 0)
+    mixed = {name: lisi(p, units.section).mean() for name, p in
+             {"before": before, "after": made.latent}.items()}  # fmt: skip
+    assert mixed["before"] < 1.2
+    assert mixed["after"] > 1.6
+    assert np.allclose(made.proportions.sum(axis=1), 1, atol=1e-4)
+    assert np.allclose(made.loadings.sum(axis=1), 1, atol=1e-4)
+    assert made.history["poisson"].iloc[-1] < made.history["poisson"].iloc[0]
+
+
+def test_training_is_repeated_by_its_seed_and_goes_on_where_it_was_killed(tmp_path, monkeypatch):
+    units, _ = together()
+    monkeypatch.setattr("histoscribe.integration.training.CHECKPOINT_STEPS", 20)
+    whole = integrate(units, QUICK, seed=0, threads=1)
+    again = integrate(units, QUICK, seed=0, threads=1)
+    assert np.array_equal(whole.latent, again.latent)
+    assert not np.allclose(whole.latent, integrate(units, QUICK, seed=1, threads=1).latent)
+    path = tmp_path / "training.safetensors"
+    step = Trainer.step
+
+    def killed(trainer, number):
+        if number == 50:
+            raise KeyboardInterrupt
+        return step(trainer, number)
+
+    monkeypatch.setattr(Trainer, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        integrate(units, QUICK, seed=0, threads=1, checkpoint=path)
+    assert path.is_file()
+    done = []
+    monkeypatch.setattr(Trainer, "step", lambda t, n: done.append(n) or step(t, n))
+    resumed = integrate(units, QUICK, seed=0, threads=1, checkpoint=path)
+    assert done[0] == 41
+    assert len(resumed.history) == QUICK.n_steps
+    assert np.allclose(resumed.latent, whole.latent, atol=1e-5)
+    done.clear()
+    integrate(units, QUICK, seed=3, threads=1, checkpoint=path)
+    assert done[0] == 1  # another training's state is not taken
+
+
+def test_a_gene_that_a_section_lacks_tells_nothing_there():
+    one, _ = section("one", 1)
+    other, _ = section("other", 2, n_genes=30)
+    third, _ = section("third", 3)
+    genes = shared_genes([one, other, third], 100, 1000)
+    assert genes == [f"G{i}" for i in range(N_GENES)]
+    units = gather([one, other, third], genes, NEAREST, None)
+    assert units.measured.sum(axis=1).tolist() == [40, 30, 40]
+    around = Neighbourhoods(
+        units.log_values(), units.section, units.offsets(0), units.measured
+    ).values(np.flatnonzero(units.section == 1))
+    assert (around[:, 30:] == 0).all()
+    assert (around[:, :30] != 0).any()
+    made = integrate(units, QUICK, seed=0, threads=1)
+    assert np.isfinite(made.latent).all()
+
+
+def test_large_data_are_convolved_and_pairs_are_those_asked_for():
+    settings = TrainingSettings(attention_up_to=100)
+    assert uses_attention(100, settings)
+    assert not uses_attention(101, settings)
+    names = ["a", "b", "c"]
+    assert pairs_of(names, settings) == [(0, 1), (1, 2)]
+    assert len(pairs_of(names, TrainingSettings(pairs="all"))) == 3
+    by_reference = TrainingSettings(pairs="reference", reference="b")
+    assert pairs_of(names, by_reference) == [(1, 0), (1, 2)]
+    with pytest.raises(UserError, match="one of a, b, c"):
+        pairs_of(names, TrainingSettings(pairs="reference", reference="d"))
+
+
+def test_lisi_counts_the_sections_around():
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], 200)
+    assert lisi(rng.random((600, 3)), label).mean() > 2.7
+    apart = rng.random((600, 3)) + 10 * label[:, None]
+    assert lisi(apart, label).mean() == pytest.approx(1, abs=0.01)
+    row = mixing("latent", apart, label, pd.Series(label.astype(str)), seed=0)
+    assert row["clisi"] == pytest.approx(1, abs=0.01)
+    assert row["silhouette_section"] > 0.8
+    alone = mixing("latent", apart, label, None, seed=0)
+    assert np.isnan(alone["clisi"])
+    assert alone["n_labelled"] == 0
+
+
+def test_domains_are_numbered_by_size():
+    assert by_size(np.array([7, 7, 2, 9, 9, 9])).tolist() == [1, 1, 2, 0, 0, 0]
+    rng = np.random.default_rng(0)
+    true = np.repeat([0, 1], [150, 50])
+    latent = rng.standard_normal((200, 4)) + 12 * true[:, None]
+    for settings in (DomainSettings(n_domains=2), DomainSettings(leiden_resolution=0.05)):
+        assert adjusted_rand_score(true, find_domains(latent, settings, seed=0)) == 1
+
+
+def test_predicted_values_are_taken_back_to_linear(tmp_path):
+    made, _ = section("one", 1)
+    logged = made.counts.copy()
+    logged.data = np.log1p(logged.data)
+    path = write(
+        tmp_path / "a.h5ad", Section("a", logged, made.genes, made.units, made.xy_um, True)
+    )
+    read = read_section("a", path, is_predicted=True, kind="cell")
+    assert np.allclose(read.counts.toarray(), made.counts.toarray(), atol=1e-3)
+
+
+def renamed(made, **changes):
+    return Section(**{**made.__dict__, **changes})
+
+
+def test_bad_sections_are_told(tmp_path):
+    made, _ = section("one", 1)
+    few = ad.AnnData(made.counts[:3], pd.DataFrame(index=made.units[:3]))
+    few.obsm["spatial"] = made.xy_um[:3]
+    few.write_h5ad(tmp_path / "few.h5ad")
+    with pytest.raises(UserError, match="3 units; expected 20 or more"):
+        read_section("few", tmp_path / "few.h5ad", False)
+    twice = write(tmp_path / "twice.h5ad", renamed(made, units=made.units[[0, 0, *range(2, 144)]]))
+    with pytest.raises(UserError, match=r"1 unit ids that occur more than once \(such as u0\)"):
+        read_section("twice", twice, False)
+    negative = renamed(made, counts=made.counts * -1)
+    with pytest.raises(UserError, match="expected counts"):
+        read_section("bad", write(tmp_path / "bad.h5ad", negative), False)
+    nowhere = ad.AnnData(made.counts, pd.DataFrame(index=made.units))
+    nowhere.write_h5ad(tmp_path / "nowhere.h5ad")
+    with pytest.raises(UserError, match="no coordinates"):
+        read_section("nowhere", tmp_path / "nowhere.h5ad", False)
+    with pytest.raises(UserError, match="1 section"):
+        check_together([made])
+    other, _ = section("other", 2)
+    foreign = renamed(other, genes=pd.Index([f"g{i}" for i in range(N_GENES)]))
+    with pytest.raises(UserError, match="section one: found 0 of its 40 genes"):
+        shared_genes([made, foreign], 100, 1000)
+
+
+@pytest.mark.parametrize("kind", ["cell", None])
+def test_one_section_in_pixels_is_told(kind):
+    sections = [section(name, 1, kind=kind)[0] for name in ("a", "b")]
+    odd, _ = section("odd", 3, kind=kind, scale=4.0)
+    with pytest.raises(UserError, match="section odd"):
+        check_together([*sections, odd])
+    check_together(sections)
+
+
+def test_spots_beside_cells_are_no_mistake():
+    cells, _ = section("cells", 1)
+    spots, _ = section("spots", 2, kind="spot", scale=10.0)
+    check_together([cells, spots])
