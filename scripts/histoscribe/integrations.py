@@ -47,7 +47,9 @@ def parts_of(entry: dict, run: "Run", predictable: list[str], data_dir: Path) ->
         path = data_dir / file["path"]
         parts.append(Part(name, None, file.get("is_predicted", False), path, file.get("unit")))
     order = entry.get("order") or []
-    return sorted(parts, key=lambda part: order.index(part.name) if part.name in order else -1)
+    return sorted(
+        parts, key=lambda part: order.index(part.name) if part.name in order else len(order)
+    )
 
 
 def check_integrations(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+LENGTH = 4.0
 CUT = 10.0  # log units, beyond which values are cut
 DENSE_VALUES = 1 << 25  # 128 MB; so many are kept as they are, being asked for at every step
 
@@ -36,6 +37,9 @@ class Neighbours:
 class Neighbourhoods:
     """Log values less the offsets of their sections, 0 where a section measures no such gene.
 
+    They are scaled alike, so that the mean of a unit's neighbourhood has a length of 4 (typically):
+    the terms of the loss then weigh the same in sparse data as in rich ones.
+
     `log_values` sparse (n_units, n_genes); `section` (n_units,) numbers from 0; `offset` and
     `measured` (n_sections, n_genes).
     """
@@ -50,9 +54,16 @@ class Neighbourhoods:
         self.log_values, self.section = log_values, section
         self.offset = offset.astype(np.float32)
         self.measured = measured.astype(np.float32)
-        self._dense = None
+        self._dense, self.scale = None, np.float32(1.0)
         if log_values.shape[0] * log_values.shape[1] <= DENSE_VALUES:
             self._dense = self._corrected(log_values.toarray(), section)
+
+    def scale_to_length(self, rows: np.ndarray, weights: sparse.csr_matrix) -> None:
+        """Scale by what the means of some units, as in `means`, measure in length."""
+        length = np.linalg.norm(self.means(rows, weights), axis=1).mean()
+        self.scale = np.float32(LENGTH / max(float(length), 1e-6))
+        if self._dense is not None:
+            self._dense *= self.scale
 
     def values(self, rows: np.ndarray) -> np.ndarray:
         """Values of some units, dense float32 (n_rows, n_genes)."""
@@ -80,8 +91,9 @@ class Neighbourhoods:
 
     def _corrected(self, dense: np.ndarray, section: np.ndarray) -> np.ndarray:
         dense -= self.offset[section]
-        dense *= self.measured[section]
-        return np.clip(dense, -CUT, CUT, out=dense)
+        np.clip(dense, -CUT, CUT, out=dense)
+        dense *= self.scale * self.measured[section]
+        return dense
 
 
 def deal_out(row_ends: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

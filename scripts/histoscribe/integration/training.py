@@ -32,11 +32,11 @@ from histoscribe.integration.together import Together
 LOG = logging.getLogger(__name__)
 WARM_UP_STEPS = 100
 CHECKPOINT_STEPS = 100
-PAIRS = ("consecutive", "all", "reference")
-ENCODERS = ("auto", "attention", "convolution")
 UNITS_AT_ONCE = 1024
 LEAST_DRAWN = 32  # of a section at a step
 LEAST_SHARE_OF_GENE = 1e-7
+LEAST_SPREAD = 1e-6
+SCALED_BY = 2000  # units
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class Trainer:
         self.reach = together.graph
         if not self.attends:
             self.reach = mean_over_neighbours(together.graph, settings.n_convolutions)
+        some = np.sort(np.random.default_rng(seed).permutation(together.n_units)[:SCALED_BY])
+        self.neighbourhoods.scale_to_length(some, mean_over_neighbours(together.graph, 1)[some])
         per_section = max(settings.units_a_step // len(self.units), LEAST_DRAWN)
         self.n_drawn = min(settings.units_a_section, per_section)
         self.measured = torch.from_numpy(together.measured.astype(np.float32)).to(self.device)
@@ -185,8 +187,10 @@ class Trainer:
         latent = self.network.encode(features)
         for _ in range(s.discriminator_steps):
             told = self._discriminate(latent.detach(), parts, number)
-        noisy = latent + self._noise(latent.detach(), rng)
-        proportions = self.network.proportions(noisy)
+        noise = _tensor(rng.standard_normal(tuple(latent.shape), dtype=np.float32), self.device)
+        scale = usual_spread(latent.detach())
+        noisy = latent + s.latent_noise * scale * noise
+        proportions = self.network.proportions(noisy / scale)
         log_rate = self.network.log_rate(proportions, section)
         decoded = self.network.decode(noisy, section)
         terms = {
@@ -200,12 +204,6 @@ class Trainer:
         sum(terms.values()).backward()
         self.optimiser.step()
         return {name: float(value.detach()) for name, value in terms.items()} | {"told": told}
-
-    def _noise(self, latent: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Noise as large as the usual spread of the latent: finer differences are not learnt."""
-        scale = self.settings.latent_noise * latent.var(dim=0).mean().sqrt()
-        drawn = rng.standard_normal(tuple(latent.shape), dtype=np.float32)
-        return scale * _tensor(drawn, self.device)
 
     def _discriminate(self, latent: torch.Tensor, parts: list[slice], number: int) -> float:
         """A step of the discriminators; the share of units that they tell rightly."""
@@ -236,16 +234,22 @@ class Trainer:
             yield tuple(discriminator(latent[parts[s]])[:, 0] for s in (one, other))
 
     def describe(self) -> tuple[np.ndarray, np.ndarray]:
-        """Latent (n_units, width) and proportions (n_units, n_factors) of all units, float32."""
+        """Latent (n_units, width) and proportions (n_units, n_factors) of all units, float32.
+
+        The latent space is in units of its usual spread, in which factors are read off it.
+        """
         n_units, s = self.together.n_units, self.settings
         latent = np.empty((n_units, s.latent_width), dtype=np.float32)
         proportions = np.empty((n_units, s.n_factors), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, n_units, UNITS_AT_ONCE):
                 rows = np.arange(start, min(start + UNITS_AT_ONCE, n_units))
-                z = self.network.encode(self.features(rows))
-                latent[rows] = z.cpu().numpy()
-                proportions[rows] = self.network.proportions(z).cpu().numpy()
+                latent[rows] = self.network.encode(self.features(rows)).cpu().numpy()
+            latent /= float(usual_spread(torch.from_numpy(latent)))
+            for start in range(0, n_units, UNITS_AT_ONCE):
+                part = slice(start, start + UNITS_AT_ONCE)
+                shares = self.network.proportions(_tensor(latent[part], self.device))
+                proportions[part] = shares.cpu().numpy()
         return latent, proportions
 
 
@@ -284,6 +288,11 @@ def integrate(
         loadings = trainer.network.loadings().cpu().numpy()
         section_gene = trainer.network.section_gene.cpu().numpy()
     return Integrated(latent, proportions, loadings, section_gene, pd.DataFrame(history))
+
+
+def usual_spread(latent: torch.Tensor) -> torch.Tensor:
+    """By how much units differ in a dimension, root mean square over dimensions."""
+    return latent.var(dim=0).mean().sqrt() + LEAST_SPREAD
 
 
 def learning_rate_at(step: int, settings: TrainingSettings) -> float:
