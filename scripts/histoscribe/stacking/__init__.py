@@ -1,0 +1,1 @@
+"""Adjacent sections of one block brought into one frame by their latent space, for 3D stacking."""
