@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.integration.genes import shared_genes
+from histoscribe.integration.inference import hidden_genes, without_genes
 from histoscribe.integration.sections import check_together, read_section
 from histoscribe.integration.together import gather
 from histoscribe.integration.training import TrainingSettings, integrate
@@ -24,6 +25,7 @@ def main(
     training: TrainingSettings,
     seed: int,
     threads: int,
+    hide: dict | None,
     latent_path: Path,
     loadings_path: Path,
     history_path: Path,
@@ -33,6 +35,10 @@ def main(
         for part, path in zip(parts, paths, strict=True)
     ]
     check_together(sections)
+    hidden: list[str] = []
+    if hide is not None:
+        hidden = hidden_genes(sections, hide["into"], hide["n_hidden"], seed)
+        sections = [without_genes(s, hidden) if s.name in hide["into"] else s for s in sections]
     chosen = shared_genes(sections, genes["n_variable"], genes["small_panel"])
     together = gather(sections, chosen, neighbours["n_nearest"], neighbours["radius_um"])
     checkpoint = latent_path.with_name("training.safetensors")
@@ -49,7 +55,7 @@ def main(
     )
     units.uns[RECORD_KEY] = record(
         sections=parts, genes=genes, neighbours=neighbours, training=asdict(training), seed=seed,
-        n_genes=len(chosen),
+        genes_used=chosen, hidden_genes=hidden,
     )  # fmt: skip
     write_h5ad(units, latent_path)
     loadings = pd.DataFrame(made.loadings.T, index=chosen, columns=factors)
@@ -73,6 +79,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             training=TrainingSettings(**snakemake.params.training),
             seed=snakemake.params.seed,
             threads=snakemake.threads,
+            hide=snakemake.params.get("hide"),
             latent_path=Path(snakemake.output.latent),
             loadings_path=Path(snakemake.output.loadings),
             history_path=Path(snakemake.output.history),

@@ -111,6 +111,11 @@ def _problems_together(names: list[str], entry: dict, where: str) -> list[str]:
     if order is not None and sorted(order) != sorted(names):
         remedy = "Name each section of the integration once."
         problems.append(problem(f"{where}/order", ", ".join(order), ", ".join(names), remedy))
+    into = (entry.get("infer_genes") or {}).get("into", [])
+    if into and not (set(into) <= set(names) and set(names) - set(into)):
+        expected = f"some, but not all, of {', '.join(names)}"
+        remedy = "Name the sections that lack genes which another one measures."
+        problems.append(problem(f"{where}/infer_genes/into", ", ".join(into), expected, remedy))
     training = (entry.get("settings") or {}).get("training") or {}
     reference = training.get("reference")
     if reference is not None and reference not in names:

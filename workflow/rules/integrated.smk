@@ -63,17 +63,49 @@ def integration_settings(wildcards):
     return merge(config["integration"], own)
 
 
+def is_labelled(integration):
+    """Whether labels are known of some of its units."""
+    of_sheet = (RUN.sections[part.sample] for part in INTEGRATIONS[integration] if part.sample)
+    has_column = config["integrations"][integration].get("label") is not None
+    return has_column or any(section.labels for section in of_sheet)
+
+
+def receivers(wildcards):
+    """The sections of an integration that genes are inferred into."""
+    return inference_of(wildcards.integration).get("into", [])
+
+
+def inference_of(integration):
+    return config["integrations"][integration].get("infer_genes") or {}
+
+
+def genes_to_infer(wildcards):
+    """Genes by name, or how many of the most variable ones."""
+    n_genes = integration_settings(wildcards)["borrowing"]["n_genes"]
+    return inference_of(wildcards.integration).get("genes", n_genes)
+
+
 def integration_files():
-    return expand(
-        "<results>/integrated/{integration}/{table}.tsv",
-        integration=INTEGRATIONS,
-        table=["mixing", "domains", "loadings"],
-    )
+    """What integrations are made for."""
+    made = []
+    for integration in INTEGRATIONS:
+        tables = ["mixing", "domains", "loadings"]
+        tables += ["label_transfer"] * is_labelled(integration)
+        into = inference_of(integration).get("into", [])
+        tables += ["inference"] * bool(into)
+        made += expand(f"<results>/integrated/{integration}/{{table}}.tsv", table=tables)
+        made += expand(f"<results>/integrated/{integration}/inferred/{{name}}.h5ad", name=into)
+    return made
 
 
 def integration_figures():
-    return expand(
-        "<results>/figures/integrated/{integration}/domains.{ending}",
-        integration=INTEGRATIONS,
-        ending=["pdf", "png", "tsv"],
-    )
+    made = []
+    for integration in INTEGRATIONS:
+        figures = ["domains"] + ["labels"] * is_labelled(integration)
+        figures += ["inference"] * bool(inference_of(integration))
+        made += expand(
+            f"<results>/figures/integrated/{integration}/{{figure}}.{{ending}}",
+            figure=figures,
+            ending=["pdf", "png", "tsv"],
+        )
+    return made

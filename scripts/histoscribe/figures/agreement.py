@@ -91,7 +91,8 @@ def draw_agreement(
         "black lines: zones of measured classes; pale grey: no class", fontsize=6, color="0.4",
     )  # fmt: skip
     _draw_proportions(page, below, proportions, classes, colours)
-    _draw_confusions(page, below, confusion, references, scores)
+    named = {name: f"predicted against {name}" for name in references}
+    draw_confusions(page, below, confusion, named, scores)
     return page
 
 
@@ -166,18 +167,22 @@ def _draw_proportions(
         page.write(76.5, top + 20.5 + PIE_ROW_MM * number, side, 20, fontsize=6, ha="center")
 
 
-def _draw_confusions(
-    page: Page, top: float, confusion: pd.DataFrame, references: list[str], scores: pd.DataFrame
+def draw_confusions(
+    page: Page,
+    top: float,
+    confusion: pd.DataFrame,
+    references: dict[str, str],
+    scores: pd.DataFrame,
 ) -> None:
-    """A matrix for each reference, side by side, with its scores in words."""
+    """A matrix for each of the named references, side by side, with its scores in words."""
     if not references:
         return
     left, width = 92.0, WIDTH_MM - 92.0
     each = width / len(references)
-    for number, name in enumerate(references):
+    for number, (name, title) in enumerate(references.items()):
         rows, columns, share, _ = _matrix(confusion, name)
         x = left + number * each
-        page.write(x, top, f"predicted against {name}", each - 2, fontweight="bold")
+        page.write(x, top, title, each - 2, fontweight="bold")
         row = scores[scores["reference"] == name].iloc[0]
         for line, words in enumerate(score_words(row)):
             page.write(x, top + 4 + 3 * line, words, each - 2, fontsize=6, color="0.3")

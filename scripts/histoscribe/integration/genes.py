@@ -19,7 +19,8 @@ def shared_genes(sections: list[Section], n_variable: int, small_panel: int) -> 
     """Genes that vary in every section that measures them, and that two sections or more measure.
 
     A section's variable genes are its `n_variable` highest by seurat_v3 (Stuart et al., Cell 2019);
-    all that are found at all where the section is predicted or measures no more than `small_panel`.
+    all that are found at all where the section is predicted, or measures no more than `small_panel`
+    genes of other sections.
     Of sections that all measure a gene this is the intersection of their variable genes. In the
     order of the first section that has them. Raises UserError where a section shares fewer than 10.
     """
@@ -29,7 +30,12 @@ def shared_genes(sections: list[Section], n_variable: int, small_panel: int) -> 
     n_varying = pd.Series(0, index=order)
     for section in sections:
         n_measuring[section.genes] += 1
-        n_varying[_variable_genes(section, n_variable, small_panel)] += 1
+    for section in sections:
+        n_shared = int((n_measuring[section.genes] >= 2).sum())
+        if section.is_predicted or n_shared <= small_panel:
+            n_varying[_found_genes(section)] += 1
+        else:
+            n_varying[_variable_genes(section, n_variable)] += 1
     chosen = n_measuring.index[(n_measuring >= 2) & (n_varying == n_measuring)]
     for section in sections:
         n_shared = int(section.genes.isin(chosen).sum())
@@ -49,12 +55,32 @@ def shared_genes(sections: list[Section], n_variable: int, small_panel: int) -> 
     return list(chosen)
 
 
-def _variable_genes(section: Section, n_variable: int, small_panel: int) -> pd.Index:
+def most_variable(sections: list[Section], among: list[str], n_genes: int) -> list[str]:
+    """The genes `among` some that vary most by seurat_v3, in the sections that measure them.
+
+    Ordered by the mean of their standardised variances, the largest first.
+    """
+    scores = pd.DataFrame(index=among)
+    for section in sections:
+        found = _found_genes(section)
+        scores[section.name] = _standardised_variance(section, found[found.isin(among)])
+    mean = scores.mean(axis=1).dropna()
+    return list(mean.sort_values(ascending=False, kind="stable").index[:n_genes])
+
+
+def _found_genes(section: Section) -> pd.Index:
     n_with = np.bincount(section.counts.indices, minlength=len(section.genes))
-    found = n_with >= LEAST_UNITS_WITH
-    if section.is_predicted or len(section.genes) <= small_panel:
-        return section.genes[found]
-    counts = ad.AnnData(section.counts[:, found], var=pd.DataFrame(index=section.genes[found]))
-    n_top = min(n_variable, counts.n_vars)
-    sc.pp.highly_variable_genes(counts, flavor="seurat_v3", n_top_genes=n_top)
-    return counts.var_names[counts.var["highly_variable"]]
+    return section.genes[n_with >= LEAST_UNITS_WITH]
+
+
+def _variable_genes(section: Section, n_variable: int) -> pd.Index:
+    variance = _standardised_variance(section, _found_genes(section))
+    return variance.index[:n_variable]
+
+
+def _standardised_variance(section: Section, genes: pd.Index) -> pd.Series:
+    """Variance of counts beyond what their mean leads to expect, by gene, the largest first."""
+    own = section.counts[:, section.genes.get_indexer(genes)]
+    counts = ad.AnnData(own, var=pd.DataFrame(index=genes))
+    sc.pp.highly_variable_genes(counts, flavor="seurat_v3", n_top_genes=counts.n_vars)
+    return counts.var["variances_norm"].sort_values(ascending=False, kind="stable")

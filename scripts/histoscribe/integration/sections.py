@@ -1,6 +1,6 @@
 """Sections to integrate, as they come from files, and checked against each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anndata as ad
@@ -40,6 +40,10 @@ class Section:
     @property
     def n_units(self) -> int:
         return self.counts.shape[0]
+
+    def totals(self) -> np.ndarray:
+        """Molecules of each unit, (n_units,)."""
+        return np.asarray(self.counts.sum(axis=1)).ravel()
 
 
 def read_section(
@@ -112,6 +116,13 @@ def _check_values(counts: sparse.csr_matrix, where: str) -> None:
             problem(where, "negative or missing values in X", "counts of molecules",
                     "Put the raw counts into X.")
         )  # fmt: skip
+
+
+def some_units(section: Section, rows: np.ndarray) -> Section:
+    """A section's units at `rows`, as a section."""
+    return replace(
+        section, counts=section.counts[rows], units=section.units[rows], xy_um=section.xy_um[rows]
+    )
 
 
 def check_together(sections: list[Section]) -> None:

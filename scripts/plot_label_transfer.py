@@ -1,0 +1,40 @@
+"""Draw the labels that integrated sections have and those they get from each other."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from histoscribe.figures.label_transfer import draw_label_transfer
+from histoscribe.figures.style import save_figure, use_style
+from histoscribe.joblog import job_log
+from histoscribe.storage import read_h5ad
+from histoscribe.tables import read_table
+
+
+def main(
+    units: Path,
+    labels: Path,
+    scores: Path,
+    confusion: Path,
+    style: Path,
+    title: str,
+    outputs: list[Path],
+) -> None:
+    use_style(style)
+    shown = pd.read_csv(labels, sep="\t", dtype={"section": str, "unit": str, "label": str})
+    shown[["x_um", "y_um"]] = read_h5ad(units).obsm["spatial"]
+    page = draw_label_transfer(shown, read_table(scores), read_table(confusion), title)
+    save_figure(page.figure, shown, outputs)
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        main(
+            units=Path(snakemake.input.units),
+            labels=Path(snakemake.input.labels),
+            scores=Path(snakemake.input.scores),
+            confusion=Path(snakemake.input.confusion),
+            style=Path(snakemake.input.style),
+            title=snakemake.params.title,
+            outputs=[Path(path) for path in snakemake.output],
+        )

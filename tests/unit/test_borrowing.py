@@ -1,0 +1,113 @@
+"""What integrated sections lend each other: labels and genes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from histoscribe.errors import UserError
+from histoscribe.evaluation.scores import pearson
+from histoscribe.integration.borrowing import like_units, transfer_labels
+from histoscribe.integration.inference import (
+    hidden_genes,
+    infer_genes,
+    log_expression,
+    standardised,
+    without_genes,
+)
+from histoscribe.integration.label_scores import SCORE_COLUMNS, label_confusion, label_scores
+from histoscribe.integration.sections import Section
+
+N_UNITS, N_GENES = 300, 40
+
+
+def section(name, seed, genes=N_GENES):
+    """A section whose genes follow two directions, and these: what a latent space would hold."""
+    rng = np.random.default_rng(seed)
+    position = rng.uniform(-1, 1, (N_UNITS, 2))
+    direction = np.random.default_rng(0).standard_normal((2, N_GENES))
+    counts = rng.poisson(5 * np.exp(position @ direction))[:, :genes]
+    names = pd.Index([f"G{i}" for i in range(genes)])
+    units = pd.Index([f"u{i}" for i in range(N_UNITS)])
+    xy_um = rng.uniform(0, 100, (N_UNITS, 2))
+    counts = sparse.csr_matrix(counts.astype(np.float32))
+    return Section(name, counts, names, units, xy_um, False, "cell"), position
+
+
+def test_weights_are_of_the_nearest_and_sum_to_one():
+    weights = like_units(np.array([[0.0], [10.0]]), np.array([[0.1], [0.3], [9.0], [50.0]]), 2)
+    assert np.allclose(weights.sum(axis=1), 1)
+    assert list(np.flatnonzero(weights.toarray()[0])) == [0, 1]
+    assert weights[0, 0] > weights[0, 1]
+    assert like_units(np.zeros((3, 2)), np.zeros((2, 2)), 15).shape == (3, 2)
+
+
+def test_labels_come_from_other_sections_alone():
+    rng = np.random.default_rng(0)
+    position = rng.uniform(-1, 1, (600, 2))
+    name = np.repeat(["one", "two"], 300)
+    label = pd.Series(np.where(position[:, 0] > 0, "right", "left"), dtype=object)
+    label[name == "two"] = label[name == "two"].map({"right": "left", "left": "right"})
+    found = transfer_labels(position, name, label, 15)
+    assert (found["transferred"] != label).mean() > 0.9  # the own section's would agree
+    label[name == "two"] = np.nan
+    found = transfer_labels(position, name, label, 15)
+    assert found["transferred"][name == "one"].isna().all()
+    truth = np.where(position[:, 0] > 0, "right", "left")
+    assert (found["transferred"] == truth)[name == "two"].mean() > 0.95
+    assert found["confidence"][name == "two"].between(0.5, 1.0001).all()
+    assert label_scores("latent", name, label, found["transferred"]) == []
+    assert label_confusion(name, label, found["transferred"]).empty
+
+
+def test_transferred_labels_are_scored_by_section():
+    name = np.repeat(["one", "two"], 4)
+    label = pd.Series(["a", "a", "b", "c", "a", "b", "b", None], dtype=object)
+    given = pd.Series(["a", "a", "b", "b", "a", "b", "a", "a"], dtype=object)
+    table = pd.DataFrame(label_scores("latent", name, label, given))[SCORE_COLUMNS]
+    table = table.set_index("section")
+    assert list(table.index) == ["one", "two", "all"]
+    assert table.loc["one", "accuracy"] == pytest.approx(0.75)
+    assert table.loc["two", "accuracy"] == pytest.approx(2 / 3)
+    assert table.loc["one", ["n_labels", "n_labels_elsewhere"]].tolist() == [3, 2]
+    confusion = label_confusion(name, label, given)
+    own = confusion[(confusion["against"] == "one") & (confusion["reference"] == "c")]
+    assert own.set_index("predicted").loc["b", "n_units"] == 1
+
+
+def test_a_gene_never_measured_is_inferred():
+    donor, among = section("donor", 1)
+    receiver, position = section("receiver", 2)
+    hidden = hidden_genes([donor, receiver], ["receiver"], 10, seed=0)
+    assert len(set(hidden)) == 10
+    blind = without_genes(receiver, hidden)
+    assert not set(hidden) & set(blind.genes)
+    assert blind.counts.shape == (N_UNITS, N_GENES - 10)
+    truth = log_expression(receiver, hidden, 200.0).toarray()
+    inferred = infer_genes(position, [donor], [among], hidden, 15)
+    assert pearson(truth, inferred).mean() > 0.6
+    shuffled = infer_genes(np.random.default_rng(0).permutation(position), [donor], [among],
+                           hidden, 15)  # fmt: skip
+    assert abs(pearson(truth, shuffled).mean()) < 0.15
+    by_genes = standardised([donor, blind], list(blind.genes), seed=0)
+    assert [len(part) for part in by_genes] == [N_UNITS, N_UNITS]
+
+
+def test_each_gene_comes_from_the_sections_that_measure_it():
+    wide, among_wide = section("wide", 1)
+    narrow, among_narrow = section("narrow", 2, genes=20)
+    position = among_narrow[:4]  # where the narrow section has units, and the wide one none
+    both = infer_genes(position, [wide, narrow], [among_wide, among_narrow], ["G30", "G1"], 1)
+    library = float(np.median(np.concatenate([wide.totals(), narrow.totals()])))
+    assert np.allclose(both[:, 1], log_expression(narrow, ["G1"], library)[:4, 0].toarray()[:, 0])
+    of_wide = log_expression(wide, ["G30"], library).toarray()
+    nearest = ((position[:, None] - among_wide[None]) ** 2).sum(axis=2).argmin(axis=1)
+    assert np.allclose(both[:, 0], of_wide[nearest, 0])
+    with pytest.raises(UserError, match="found G99; expected genes that a section"):
+        infer_genes(position, [wide, narrow], [among_wide, among_narrow], ["G99"], 5)
+
+
+def test_too_many_hidden_genes_are_refused():
+    sections = [section("donor", 1)[0], section("receiver", 2)[0]]
+    with pytest.raises(UserError, match="found 30 of 40 genes that receiver"):
+        hidden_genes(sections, ["receiver"], 30, seed=0)
