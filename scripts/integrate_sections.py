@@ -7,11 +7,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from histoscribe.integration.ensemble import checkpoints_in, integrate
 from histoscribe.integration.genes import shared_genes
 from histoscribe.integration.inference import hidden_genes, without_genes
 from histoscribe.integration.sections import check_together, read_section
 from histoscribe.integration.together import gather
-from histoscribe.integration.training import TrainingSettings, integrate
+from histoscribe.integration.training import TrainingSettings
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.storage import write_h5ad, written_whole
@@ -41,8 +42,7 @@ def main(
         sections = [without_genes(s, hidden) if s.name in hide["into"] else s for s in sections]
     chosen = shared_genes(sections, genes["n_variable"], genes["small_panel"])
     together = gather(sections, chosen, neighbours["n_nearest"], neighbours["radius_um"])
-    checkpoint = latent_path.with_name("training.safetensors")
-    made = integrate(together, training, seed, threads, checkpoint)
+    made = integrate(together, training, seed, threads, latent_path.parent)
     factors = [f"factor_{number + 1}" for number in range(training.n_factors)]
     units = ad.AnnData(
         obs=together.obs(),
@@ -66,7 +66,8 @@ def main(
         table.rename_axis("gene").to_csv(partial, sep="\t", float_format="%.6g")
     with written_whole(history_path) as partial:
         made.history.to_csv(partial, sep="\t", index=False, float_format="%.6g")
-    checkpoint.unlink(missing_ok=True)
+    for checkpoint in checkpoints_in(latent_path.parent):
+        checkpoint.unlink()
 
 
 if __name__ == "__main__" and "snakemake" in globals():

@@ -19,9 +19,10 @@ import json, resource, sys
 import numpy as np, pandas as pd, torch
 from scipy import sparse
 from histoscribe.integration.domains import DomainSettings, find_domains
+from histoscribe.integration.ensemble import integrate
 from histoscribe.integration.sections import Section
 from histoscribe.integration.together import gather
-from histoscribe.integration.training import TrainingSettings, integrate
+from histoscribe.integration.training import TrainingSettings
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -13,24 +13,25 @@ from sklearn.metrics import adjusted_rand_score
 from histoscribe.errors import UserError
 from histoscribe.integration import losses
 from histoscribe.integration.domains import DomainSettings, by_size, find_domains
+from histoscribe.integration.ensemble import checkpoints_in, consensus, integrate
 from histoscribe.integration.genes import shared_genes
 from histoscribe.integration.matching import matched_offsets, mutual_neighbours
 from histoscribe.integration.mixing import lisi, mixing
 from histoscribe.integration.neighbourhoods import Neighbourhoods, deal_out, part_of
 from histoscribe.integration.neighbours import mean_over_neighbours, neighbour_graph
 from histoscribe.integration.sections import Section, check_together, read_section
+from histoscribe.integration.spatial_factors import fit_factors
 from histoscribe.integration.together import gather
 from histoscribe.integration.training import (
     Trainer,
     TrainingSettings,
-    integrate,
     pairs_of,
     uses_attention,
 )
 
 N_GENES, EDGE = 40, 12
 NEAREST = {"cell": 8, "spot": 4}
-QUICK = TrainingSettings(n_factors=4, latent_width=8, hidden_width=32, n_steps=60)
+QUICK = TrainingSettings(n_networks=2, n_factors=4, latent_width=8, hidden_width=32, n_steps=60)
 
 
 def section(name, seed, shift=0.0, n_genes=N_GENES, kind="cell", scale=1.0, is_flipped=False):
@@ -187,7 +188,7 @@ def test_mutual_neighbours_are_mutual():
 def test_sections_mix_and_domains_stay(encoder):
     units, domain = together()
     settings = TrainingSettings(
-        n_factors=4, latent_width=8, hidden_width=64, n_steps=250, encoder=encoder
+        n_networks=2, n_factors=4, latent_width=8, hidden_width=64, n_steps=250, encoder=encoder
     )
     made = integrate(units, settings, seed=0, threads=1)
     found = find_domains(made.latent, DomainSettings(n_domains=2), seed=0)
@@ -209,27 +210,52 @@ def test_training_is_repeated_by_its_seed_and_goes_on_where_it_was_killed(tmp_pa
     again = integrate(units, QUICK, seed=0, threads=1)
     assert np.array_equal(whole.latent, again.latent)
     assert not np.allclose(whole.latent, integrate(units, QUICK, seed=1, threads=1).latent)
-    path = tmp_path / "training.safetensors"
     step = Trainer.step
 
     def killed(trainer, number):
-        if number == 50:
+        if number == 50 and trainer.seed % 2:
             raise KeyboardInterrupt
         return step(trainer, number)
 
     monkeypatch.setattr(Trainer, "step", killed)
     with pytest.raises(KeyboardInterrupt):
-        integrate(units, QUICK, seed=0, threads=1, checkpoint=path)
-    assert path.is_file()
+        integrate(units, QUICK, seed=0, threads=1, kept_in=tmp_path)
+    assert len(checkpoints_in(tmp_path)) == 2
     done = []
     monkeypatch.setattr(Trainer, "step", lambda t, n: done.append(n) or step(t, n))
-    resumed = integrate(units, QUICK, seed=0, threads=1, checkpoint=path)
-    assert done[0] == 41
-    assert len(resumed.history) == QUICK.n_steps
+    resumed = integrate(units, QUICK, seed=0, threads=1, kept_in=tmp_path)
+    assert done[0] == 41  # of the second network; nothing is left to do of the first
+    assert len(resumed.history) == 2 * QUICK.n_steps
     assert np.allclose(resumed.latent, whole.latent, atol=1e-5)
     done.clear()
-    integrate(units, QUICK, seed=3, threads=1, checkpoint=path)
+    integrate(units, QUICK, seed=3, threads=1, kept_in=tmp_path)
     assert done[0] == 1  # another training's state is not taken
+
+
+def test_a_consensus_keeps_what_networks_share():
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal((500, 3))
+    latents = []
+    for scale in (1.0, 100.0, 0.01):  # networks have no common scale, rotation or order
+        turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        latents.append(scale * np.hstack([2 * shared, rng.standard_normal((500, 3))]) @ turn)
+    found = consensus(latents, 3)
+    assert found.shape == (500, 3)
+    assert found.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+    explained = np.linalg.lstsq(shared, found - found.mean(axis=0), rcond=None)[1]
+    assert (explained / (500 * found.var(axis=0)) < 0.15).all()
+
+
+def test_factors_are_the_programs_that_units_were_made_of():
+    units, domain = together(shift=0.0)
+    latent = (2.0 * domain[:, None] - 1).astype(np.float32)
+    factors, shares = fit_factors(units, latent, 2, 5.0, seed=0, device=torch.device("cpu"))
+    of_domain = np.array([shares[domain == d].mean(axis=0) for d in (0, 1)])
+    assert np.abs(of_domain[0] - of_domain[1]).min() > 0.8  # a domain has a factor to itself
+    loadings = factors.loadings().detach().numpy()[of_domain.argmax(axis=1)]
+    half = [int(name[1:]) < N_GENES / 2 for name in units.genes]
+    assert np.allclose(loadings[0, half].sum(), 0.75, atol=0.03)  # 3 to 1, as simulated
+    assert np.allclose(loadings[1, half].sum(), 0.25, atol=0.03)
 
 
 def test_a_gene_that_a_section_lacks_tells_nothing_there():

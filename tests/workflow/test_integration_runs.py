@@ -28,7 +28,10 @@ def files(*names):
 
 
 def test_files_are_integrated_without_a_sheet(workplace):
-    settings = {"training": {"n_steps": 40, "n_factors": 4}, "domains": {"n_domains": 2}}
+    settings = {
+        "training": {"n_steps": 40, "n_networks": 1, "n_factors": 4},
+        "domains": {"n_domains": 2},
+    }
     entry = {"files": files("one", "other"), "label": "side", "settings": settings}
     config = workplace.write_config("pair", run="pair", integrations={"pair": entry})
     workplace.run("--configfile", config)
@@ -37,7 +40,7 @@ def test_files_are_integrated_without_a_sheet(workplace):
     assert list(units.obs["section"].value_counts()) == [EDGE**2, EDGE**2]
     assert units.obs_names[0] == "one/0"
     assert units.obsm["factors"].shape == (2 * EDGE**2, 4)
-    assert not (results / "integrated/pair/training.safetensors").exists()
+    assert not (results / "integrated/pair/network_1.safetensors").exists()
     measured = pd.read_csv(results / "integrated/pair/domains.tsv", sep="\t").set_index("section")
     assert measured.loc["all", "ari"] > 0.8
     mixing = pd.read_csv(results / "integrated/pair/mixing.tsv", sep="\t").set_index("space")

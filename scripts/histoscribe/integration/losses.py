@@ -3,7 +3,9 @@
 import torch
 from torch.nn import functional
 
-from histoscribe.integration.network import LEAST_SHARE, MAX_LOGIT
+from histoscribe.integration.network import MAX_LOGIT
+
+LEAST_SHARE = 1e-12  # keeps logarithms finite
 
 
 def reconstruction(decoded: torch.Tensor, features: torch.Tensor, measured: torch.Tensor):

@@ -1,4 +1,4 @@
-"""The networks of INSPIRE: encoder, decoder, spatial factors, and discriminators of sections.
+"""The networks of INSPIRE: encoder, decoder, and discriminators of sections.
 
 Zhao et al., Nat Genet 2026, Methods. Two departures keep the maths and drop the cost: a unit's
 neighbourhood is averaged before the linear layer, with which it commutes, and attention is taken
@@ -14,20 +14,17 @@ from torch.nn import functional
 from histoscribe.integration.neighbourhoods import Neighbours
 
 SECTION_WIDTH = 4  # of the decoder's embedding of a section
-LEAST_SHARE = 1e-12  # keeps logarithms finite
 MAX_LOGIT = 5.0  # of a discriminator; units beyond are unlike the other section, and left so
 
 
 class IntegrationNetwork(nn.Module):
-    """Encoder, decoder and Poisson factors of all sections.
+    """Encoder and decoder of all sections.
 
     `features` (n, n_genes) are standardised log values averaged over each unit's neighbours,
     `section` (n,) its number. The latent space is (n, latent_width).
     """
 
-    def __init__(
-        self, n_genes: int, n_sections: int, n_factors: int, latent_width: int, hidden_width: int
-    ) -> None:
+    def __init__(self, n_genes: int, n_sections: int, latent_width: int, hidden_width: int) -> None:
         super().__init__()
         self.gene_weights = nn.Linear(n_genes, hidden_width)
         self.of_unit = nn.Parameter(torch.randn(hidden_width) * hidden_width**-0.5)
@@ -36,9 +33,6 @@ class IntegrationNetwork(nn.Module):
         self.section_embedding = nn.Parameter(0.1 * torch.randn(n_sections, SECTION_WIDTH))
         self.from_latent = nn.Linear(latent_width + SECTION_WIDTH, hidden_width)
         self.to_genes = nn.Linear(hidden_width, n_genes)
-        self.to_factors = nn.Linear(latent_width, n_factors)
-        self.basis = nn.Parameter(0.1 * torch.randn(n_factors, n_genes))
-        self.section_gene = nn.Parameter(torch.zeros(n_sections, n_genes))
 
     def attend(self, neighbours: Neighbours) -> torch.Tensor:
         """Features of units averaged over their neighbours by attention, (n_units, n_genes).
@@ -59,19 +53,6 @@ class IntegrationNetwork(nn.Module):
     def decode(self, latent: torch.Tensor, section: torch.Tensor) -> torch.Tensor:
         joined = torch.cat([latent, self.section_embedding[section]], dim=1)
         return self.to_genes(functional.elu(self.from_latent(joined)))
-
-    def proportions(self, latent: torch.Tensor) -> torch.Tensor:
-        """Shares of the factors in each unit, (n, n_factors); rows sum to 1."""
-        return functional.softmax(self.to_factors(latent), dim=1)
-
-    def loadings(self) -> torch.Tensor:
-        """Shares of the genes in each factor, (n_factors, n_genes); rows sum to 1."""
-        return functional.softmax(self.basis, dim=1)
-
-    def log_rate(self, proportions: torch.Tensor, section: torch.Tensor) -> torch.Tensor:
-        """Logarithm of each gene's share of a unit's molecules, (n, n_genes)."""
-        share = proportions @ self.loadings()
-        return torch.log(share + LEAST_SHARE) + self.section_gene[section]
 
 
 class WeightedMean(torch.autograd.Function):

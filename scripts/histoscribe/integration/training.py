@@ -10,9 +10,8 @@ noise; and learning rates fall to nothing over a fixed number of steps, the one 
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from histoscribe.integration.checkpoint import Checkpoint
 from histoscribe.integration.neighbourhoods import Neighbourhoods, deal_out, part_of
 from histoscribe.integration.neighbours import mean_over_neighbours
 from histoscribe.integration.network import Discriminator, IntegrationNetwork
+from histoscribe.integration.spatial_factors import SpatialFactors
 from histoscribe.integration.together import Together
 
 LOG = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ WARM_UP_STEPS = 100
 CHECKPOINT_STEPS = 100
 UNITS_AT_ONCE = 1024
 LEAST_DRAWN = 32  # of a section at a step
-LEAST_SHARE_OF_GENE = 1e-7
 LEAST_SPREAD = 1e-6
 SCALED_BY = 2000  # units
 
@@ -48,6 +47,7 @@ class TrainingSettings:
     consecutive ones, all pairs, or each from `reference`.
     """
 
+    n_networks: int = 3
     encoder: str = "auto"
     attention_up_to: int = 20_000
     n_convolutions: int = 2
@@ -67,21 +67,6 @@ class TrainingSettings:
     geometry_weight: float = 0.02
     evenness_weight: float = 5.0
     adversarial_weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Integrated:
-    """What training makes: by unit `latent` (n, width) and `proportions` (n, n_factors), float32.
-
-    `loadings` (n_factors, n_genes) are shares, rows sum to 1; `section_gene` (n_sections, n_genes)
-    the logarithms of what a section's rates are multiplied with; `history` the loss's terms a step.
-    """
-
-    latent: np.ndarray
-    proportions: np.ndarray
-    loadings: np.ndarray
-    section_gene: np.ndarray
-    history: pd.DataFrame
 
 
 def pairs_of(names: list[str], settings: TrainingSettings) -> list[tuple[int, int]]:
@@ -127,29 +112,20 @@ class Trainer:
         self.n_drawn = min(settings.units_a_section, per_section)
         self.measured = torch.from_numpy(together.measured.astype(np.float32)).to(self.device)
         self.network = IntegrationNetwork(
-            len(together.genes), len(together.names), settings.n_factors, settings.latent_width,
-            settings.hidden_width,
-        ).to(self.device)  # fmt: skip
-        self._start_at_means()
+            len(together.genes), len(together.names), settings.latent_width, settings.hidden_width
+        ).to(self.device)
+        self.factors = SpatialFactors(together, settings.n_factors, settings.latent_width)
+        self.factors.to(self.device)
         self.pairs = pairs_of(together.names, settings)
         self.discriminators = nn.ModuleList(
             Discriminator(settings.latent_width, settings.discriminator_width) for _ in self.pairs
         ).to(self.device)
         self.optimiser = torch.optim.Adamax(
-            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+            [*self.network.parameters(), *self.factors.parameters()],
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
         self.opponent = torch.optim.Adam(self.discriminators.parameters(), settings.learning_rate)
-
-    def _start_at_means(self) -> None:
-        """Begin with each section's mean expression explained, so that factors learn the rest."""
-        total = self.together.gene_totals() + LEAST_SHARE_OF_GENE
-        share = total / total.sum(axis=1, keepdims=True)
-        weight = self.together.measured / np.maximum(self.together.measured.sum(axis=0), 1)
-        mean = np.maximum((share * weight).sum(axis=0), LEAST_SHARE_OF_GENE)
-        offset = np.where(self.together.measured, np.log(share / mean), 0.0)
-        with torch.no_grad():
-            self.network.basis.add_(_tensor(np.log(mean), self.device))
-            self.network.section_gene.copy_(_tensor(offset, self.device))
 
     def features(self, rows: np.ndarray) -> torch.Tensor:
         """Features of some units averaged over their neighbours, (n_rows, n_genes)."""
@@ -188,10 +164,9 @@ class Trainer:
         for _ in range(s.discriminator_steps):
             told = self._discriminate(latent.detach(), parts, number)
         noise = _tensor(rng.standard_normal(tuple(latent.shape), dtype=np.float32), self.device)
-        scale = usual_spread(latent.detach())
-        noisy = latent + s.latent_noise * scale * noise
-        proportions = self.network.proportions(noisy / scale)
-        log_rate = self.network.log_rate(proportions, section)
+        noisy = latent + s.latent_noise * usual_spread(latent.detach()) * noise
+        proportions = self.factors.proportions(noisy)
+        log_rate = self.factors.log_rate(proportions, section)
         decoded = self.network.decode(noisy, section)
         terms = {
             "reconstruction": losses.reconstruction(decoded, target, measured),
@@ -233,61 +208,31 @@ class Trainer:
         for discriminator, (one, other) in zip(self.discriminators, self.pairs, strict=True):
             yield tuple(discriminator(latent[parts[s]])[:, 0] for s in (one, other))
 
-    def describe(self) -> tuple[np.ndarray, np.ndarray]:
-        """Latent (n_units, width) and proportions (n_units, n_factors) of all units, float32.
+    def train(self, kept: Checkpoint) -> list[dict[str, float]]:
+        """All steps, or what is left of them after those `kept`; terms of the loss at each."""
+        done, history = kept.resume()
+        n_steps = self.settings.n_steps
+        for number in tqdm(range(done + 1, n_steps + 1), desc="steps", disable=None):
+            for optimiser in (self.optimiser, self.opponent):
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate_at(number, self.settings)
+            history.append({"step": number, **self.step(number)})
+            if number % CHECKPOINT_STEPS == 0 or number == n_steps:
+                recent = pd.DataFrame(history[-CHECKPOINT_STEPS:]).mean()
+                told = ", ".join(f"{k} {v:.4g}" for k, v in recent.items() if k != "step")
+                LOG.info("step %d: %s", number, told)
+                kept.store(number, history)
+        return history
 
-        The latent space is in units of its usual spread, in which factors are read off it.
-        """
-        n_units, s = self.together.n_units, self.settings
-        latent = np.empty((n_units, s.latent_width), dtype=np.float32)
-        proportions = np.empty((n_units, s.n_factors), dtype=np.float32)
+    def latent(self) -> np.ndarray:
+        """Latent space of all units, (n_units, width) float32."""
+        n_units = self.together.n_units
+        latent = np.empty((n_units, self.settings.latent_width), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, n_units, UNITS_AT_ONCE):
                 rows = np.arange(start, min(start + UNITS_AT_ONCE, n_units))
                 latent[rows] = self.network.encode(self.features(rows)).cpu().numpy()
-            latent /= float(usual_spread(torch.from_numpy(latent)))
-            for start in range(0, n_units, UNITS_AT_ONCE):
-                part = slice(start, start + UNITS_AT_ONCE)
-                shares = self.network.proportions(_tensor(latent[part], self.device))
-                proportions[part] = shares.cpu().numpy()
-        return latent, proportions
-
-
-def integrate(
-    together: Together,
-    settings: TrainingSettings,
-    seed: int,
-    threads: int,
-    checkpoint: Path | None = None,
-) -> Integrated:
-    """Train on sections together, for a fixed number of steps, and describe all their units.
-
-    Where a file `checkpoint` is left over from training of the same units with the same settings,
-    it goes on from there; who asks for one removes it once the results are written. Deterministic
-    for a seed and a number of threads.
-    """
-    torch_setup.set_threads(threads)
-    trainer = Trainer(together, settings, seed)
-    optimisers = [trainer.optimiser, trainer.opponent]
-    identity = {"units": together.digest(), "settings": asdict(settings), "seed": seed}
-    networks = [trainer.network, trainer.discriminators]
-    kept = Checkpoint(checkpoint, networks, optimisers, identity)
-    done, history = kept.resume()
-    for number in tqdm(range(done + 1, settings.n_steps + 1), desc="steps", disable=None):
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate_at(number, settings)
-        terms = trainer.step(number)
-        history.append({"step": number, **terms})
-        if number % CHECKPOINT_STEPS == 0:
-            recent = pd.DataFrame(history[-CHECKPOINT_STEPS:]).mean()
-            LOG.info("step %d: %s", number, ", ".join(f"{k} {v:.4g}" for k, v in recent.items()))
-            kept.store(number, history)
-    latent, proportions = trainer.describe()
-    with torch.inference_mode():
-        loadings = trainer.network.loadings().cpu().numpy()
-        section_gene = trainer.network.section_gene.cpu().numpy()
-    return Integrated(latent, proportions, loadings, section_gene, pd.DataFrame(history))
+        return latent
 
 
 def usual_spread(latent: torch.Tensor) -> torch.Tensor:

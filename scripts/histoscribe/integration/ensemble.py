@@ -1,0 +1,98 @@
+"""Integration by several networks, each from a start of its own, and what they agree on.
+
+One network's latent space hangs on its start. Several are trained alike from other starts, and the
+principal components of all their latent spaces together are the one that is kept: what they share
+adds up, and what each has made up on its own does not. Spatial factors are then read off it.
+"""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+
+from histoscribe import torch_setup
+from histoscribe.integration.checkpoint import Checkpoint
+from histoscribe.integration.spatial_factors import fit_factors
+from histoscribe.integration.together import Together
+from histoscribe.integration.training import Trainer, TrainingSettings
+
+LOG = logging.getLogger(__name__)
+LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """What integration makes of all units, float32.
+
+    `latent` (n_units, width); `proportions` (n_units, n_factors), rows sum to 1; `loadings` (n_factors, n_genes) are shares, rows sum to 1; `section_gene` (n_sections, n_genes)
+    the logarithms of what a section's rates are multiplied with; `history` the loss's terms a step
+    of each network.
+    """
+
+    latent: np.ndarray
+    proportions: np.ndarray
+    loadings: np.ndarray
+    section_gene: np.ndarray
+    history: pd.DataFrame
+
+
+def integrate(
+    together: Together,
+    settings: TrainingSettings,
+    seed: int,
+    threads: int,
+    kept_in: Path | None = None,
+) -> Integrated:
+    """Train `settings.n_networks` on sections together, each for a fixed number of steps.
+
+    Where the folder `kept_in` has files left over from training of the same units with the same
+    settings, it goes on from there; the caller removes them (checkpoints_in) once the results are
+    written. Deterministic for a seed and a number of threads.
+    """
+    torch_setup.set_threads(threads)
+    identity = {"units": together.digest(), "settings": asdict(settings)}
+    latents, histories = [], []
+    for number in range(settings.n_networks):
+        own_seed = seed * settings.n_networks + number
+        trainer = Trainer(together, settings, own_seed)
+        path = None if kept_in is None else kept_in / f"network_{number + 1}.safetensors"
+        optimisers = [trainer.optimiser, trainer.opponent]
+        networks = [trainer.network, trainer.factors, trainer.discriminators]
+        kept = Checkpoint(path, networks, optimisers, identity | {"seed": own_seed})
+        LOG.info("network %d of %d", number + 1, settings.n_networks)
+        history = trainer.train(kept)
+        latents.append(trainer.latent())
+        histories.append(pd.DataFrame(history).assign(network=number + 1))
+    latent = consensus(latents, settings.latent_width)
+    factors, proportions = fit_factors(
+        together, latent, settings.n_factors, settings.evenness_weight, seed, torch_setup.device()
+    )
+    return Integrated(
+        latent=latent,
+        proportions=proportions,
+        loadings=factors.loadings().detach().cpu().numpy(),
+        section_gene=factors.section_gene.detach().cpu().numpy(),
+        history=pd.concat(histories, ignore_index=True),
+    )
+
+
+def consensus(latents: list[np.ndarray], width: int) -> np.ndarray:
+    """The `width` first principal components of latent spaces side by side, (n_units, width).
+
+    Each (n_units, its width) counts as much as any other. In units of their usual spread: 1 is by
+    how much units differ in a dimension, root mean square over dimensions.
+    """
+    joined = np.hstack([latent / _usual_spread(latent) for latent in latents])
+    components = PCA(min(width, *joined.shape), svd_solver="covariance_eigh").fit_transform(joined)
+    return (components / _usual_spread(components)).astype(np.float32)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("network_*.safetensors"))
+
+
+def _usual_spread(latent: np.ndarray) -> float:
+    return float(np.sqrt(latent.var(axis=0).mean())) + LEAST_SPREAD
