@@ -27,9 +27,9 @@ LEAST_SPREAD = 1e-6
 class Integrated:
     """What integration makes of all units, float32.
 
-    `latent` (n_units, width); `proportions` (n_units, n_factors), rows sum to 1; `loadings` (n_factors, n_genes) are shares, rows sum to 1; `section_gene` (n_sections, n_genes)
-    the logarithms of what a section's rates are multiplied with; `history` the loss's terms a step
-    of each network.
+    `latent` (n_units, width); `proportions` (n_units, n_factors) and `loadings` (n_factors,
+    n_genes) are shares, rows sum to 1; `section_gene` (n_sections, n_genes) the logarithms of what
+    a section's rates are multiplied with; `history` the loss's terms a step of each network.
     """
 
     latent: np.ndarray
