@@ -1,7 +1,7 @@
 """Which sections each integration of the config joins, and by which settings."""
 
 from histoscribe.experiments import merge
-from histoscribe.integrations import check_integrations, parts_of
+from histoscribe.integrations import check_integrations, graded_parts, parts_of
 
 PREDICTABLE = list(dict.fromkeys(sample for _, _, sample in shown_predictions()))
 try:
@@ -11,6 +11,12 @@ except UserError as error:
 INTEGRATIONS = {
     name: parts_of(entry, RUN, PREDICTABLE, data_folder(config))
     for name, entry in config["integrations"].items()
+}
+
+GRADIENTS = {
+    name: graded_parts(INTEGRATIONS[name], entry["gradient"])
+    for name, entry in config["integrations"].items()
+    if "gradient" in entry
 }
 
 
@@ -63,17 +69,39 @@ def integration_settings(wildcards):
     return merge(config["integration"], own)
 
 
+def graded_files(wildcards):
+    """The expression of the sections of a gradient, in the order of its groups."""
+    return [expression_of_part(part) for part in GRADIENTS[wildcards.integration]]
+
+
+def graded_facts(wildcards):
+    """The facts of these sections, as plain values."""
+    names = ("name", "is_predicted", "unit", "group", "donor")
+    return [{n: getattr(part, n) for n in names} for part in GRADIENTS[wildcards.integration]]
+
+
+def factor_terms(wildcards):
+    """Enriched terms of factors, where there are such."""
+    return "<results>/integrated/{integration}/enriched.tsv" if has_terms() else []
+
+
 def integration_files():
+    tables = ["mixing", "domains", "loadings", "factors", "variable_genes"]
     return expand(
         "<results>/integrated/{integration}/{table}.tsv",
         integration=INTEGRATIONS,
-        table=["mixing", "domains", "loadings"],
-    )
+        table=tables + ["enriched"] * has_terms(),
+    ) + expand("<results>/integrated/{integration}/gradient.tsv", integration=GRADIENTS)
 
 
 def integration_figures():
     return expand(
-        "<results>/figures/integrated/{integration}/domains.{ending}",
+        "<results>/figures/integrated/{integration}/{figure}.{ending}",
         integration=INTEGRATIONS,
+        figure=["domains", "factors"],
+        ending=["pdf", "png", "tsv"],
+    ) + expand(
+        "<results>/figures/integrated/{integration}/gradient.{ending}",
+        integration=GRADIENTS,
         ending=["pdf", "png", "tsv"],
     )

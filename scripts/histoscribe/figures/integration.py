@@ -58,8 +58,8 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
     domains = sorted(shown["domain"].unique(), key=int)
     by_domain, by_section = domain_colours(domains), section_colours(sections)
     width = (WIDTH_MM - (A_ROW - 1) * GAP_MM) / A_ROW
-    maps = {name: _mapped(shown[shown["section"] == name]) for name in sections}
-    heights = {name: min(width * _aspect(units), 1.6 * width) for name, units in maps.items()}
+    maps = {name: mapped_section(shown[shown["section"] == name]) for name in sections}
+    heights = {name: min(width * shape_of(units), 1.6 * width) for name, units in maps.items()}
     rows = [sections[i : i + A_ROW] for i in range(0, len(sections), A_ROW)]
     legend = LEGEND_ROW_MM * (1 + min(max(len(domains), len(sections)), MAX_NAMED + 1))
     top = 12 + max(UMAP_MM, legend) + 8
@@ -85,7 +85,7 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
             page.write(left, top, name, width, fontsize=7)
             own = shown[shown["section"] == name]
             height = heights[name]
-            wide = height / _aspect(maps[name])
+            wide = height / shape_of(maps[name])
             axes = page.panel(left, top + 4, wide, height)
             window = maps[name].window()
             paint_types(axes, maps[name], own["domain"], window, by_domain)
@@ -94,12 +94,14 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
     return page
 
 
-def _mapped(own: pd.DataFrame) -> MappedUnits:
+def mapped_section(own: pd.DataFrame) -> MappedUnits:
+    """The units of one section, of columns x_um and y_um, as squares about their spacing wide."""
     xy_um = own[["x_um", "y_um"]].to_numpy()
     return MappedUnits(xy_um, 1.1 * spacing_um(xy_um))
 
 
-def _aspect(units: MappedUnits) -> float:
+def shape_of(units: MappedUnits) -> float:
+    """Height of the section over its width."""
     window = units.window()
     return window.height_um / window.width_um
 
@@ -117,7 +119,7 @@ def _scatter(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.setshape_of("equal", adjustable="datalim")
 
 
 def _legend(
