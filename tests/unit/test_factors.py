@@ -50,7 +50,7 @@ def planted(seed=0):
     proportions[:, 3] = 0.28
     proportions[:, 4] = 0.02
     proportions /= proportions.sum(axis=1, keepdims=True)
-    shares = rng.gamma(2.0, size=N_GENES) * np.ones((N_FACTORS, 1))
+    shares = rng.uniform(1, 3, N_GENES) * np.ones((N_FACTORS, 1))
     shares[:, -1] = 1e-4
     for number, names in enumerate(MARKERS.values()):
         shares[number, [GENES.index(name) for name in names]] *= 8
@@ -109,8 +109,10 @@ def test_a_gene_that_a_section_lacks_is_learnt_from_the_other():
         Counted(counts, proportions, np.zeros(N_GENES)),
         Counted(sparse.csr_matrix(lacking), proportions, offset),
     ]
-    found = refit_shares(np.full((N_FACTORS, N_GENES), 1 / N_GENES), both)
-    assert found[0, 0] == pytest.approx(shares[0, 0], rel=0.15)
+    start = np.full((N_FACTORS, N_GENES), 1 / N_GENES)
+    found, alone = refit_shares(start, both), refit_shares(start, both[:1])
+    assert found[0, 0] == pytest.approx(alone[0, 0], rel=0.03)
+    assert found[0, 0] == pytest.approx(shares[0, 0], rel=0.25)
 
 
 def test_factors_are_described_by_place_use_and_likeness():
@@ -153,19 +155,19 @@ def test_genes_that_vary_in_space_are_found_and_others_are_not():
     rng = np.random.default_rng(0)
     xy_um = grid()
     depth = rng.gamma(5, 0.2, len(xy_um))[:, None]
-    rate = np.ones((len(xy_um), 60))
+    rate = np.ones((len(xy_um), 200))
     rate[:, :5] = 1 + 2 * (xy_um[:, :1] > 100)
     counts = rng.poisson(rate * depth).astype(np.float32)
-    counts[:, 59] = 0
-    counts[:5, 59] = 1  # found in too few units
-    genes = pd.Index([f"G{i}" for i in range(60)])
+    counts[:, 199] = 0
+    counts[:5, 199] = 1  # found in too few units
+    genes = pd.Index([f"G{i}" for i in range(200)])
     made = Section("a", sparse.csr_matrix(counts), genes, pd.Index(map(str, range(400))), xy_um,
                    False)  # fmt: skip
     table = variable_genes(made)
     assert set(table["gene"][:5]) == {"G0", "G1", "G2", "G3", "G4"}
     assert (table["p"][:5] < 1e-6).all()
-    assert (table["q"][5:] > 0.05).all()
-    assert "G59" not in set(table["gene"])
+    assert (table["q"][5:] < 0.05).mean() <= 0.02
+    assert "G199" not in set(table["gene"])
 
 
 def test_factor_figure_holds_its_words(repository):

@@ -75,7 +75,7 @@ def test_nothing_goes_along_groups_by_chance_more_often_than_p_says():
     values = np.random.default_rng(0).standard_normal((9, 3000))
     p = along_groups(pd.DataFrame(values), rank, seed=0)["p"]
     for level in (0.01, 0.05, 0.2):
-        assert (p <= level).mean() <= 1.25 * level
+        assert (p <= level).mean() <= level + 0.01
 
 
 def test_planted_order_is_found_by_other_sections():

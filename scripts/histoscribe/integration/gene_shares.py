@@ -35,7 +35,9 @@ def refit_shares(start: np.ndarray, sections: list[Counted]) -> np.ndarray:
     """
     shares = start.astype(np.float64)
     use = np.mean(np.vstack([section.proportions.mean(axis=0) for section in sections]), axis=0)
-    possible = sum(_possible(section) for section in sections)
+    common = np.isfinite([section.log_offset for section in sections]).all(axis=0)
+    common = common if common.any() else np.ones(len(common), dtype=bool)
+    possible = sum(_possible(section, common) for section in sections)
     for _ in range(N_ROUNDS):
         found = sum(_assigned(section, shares) for section in sections)
         usual = PRIOR_MOLECULES * (use @ shares) / use.sum()
@@ -43,9 +45,12 @@ def refit_shares(start: np.ndarray, sections: list[Counted]) -> np.ndarray:
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def _possible(section: Counted) -> np.ndarray:
-    """Molecules of a gene that a factor would have, if they were all of that gene."""
-    total = np.asarray(section.counts.sum(axis=1, dtype=np.float64)).ravel()
+def _possible(section: Counted, common: np.ndarray) -> np.ndarray:
+    """Molecules of a gene that a factor would have, if they were all of that gene.
+
+    A unit's are counted over genes that are `common` to all sections, (n_genes,) bool.
+    """
+    total = section.counts @ common.astype(np.float64)
     offset = np.nan_to_num(np.exp(section.log_offset), nan=0.0)
     return np.outer(section.proportions.T @ total, offset)
 
