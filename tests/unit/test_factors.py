@@ -137,17 +137,17 @@ def test_a_factor_of_few_units_is_used_and_one_of_noise_is_not():
     assert states(proportions).tolist() == ["used", "absent"]
 
 
-@pytest.mark.parametrize("n_with", [20, 60, 400])
+@pytest.mark.parametrize("n_with", [20, 200])
 def test_p_of_morans_i_is_even_where_there_is_no_pattern(n_with):
     rng = np.random.default_rng(n_with)
     xy_um = grid(50)
-    values = np.zeros((len(xy_um), 600))
+    values = np.zeros((len(xy_um), 500))
     for gene in range(values.shape[1]):
         values[rng.choice(len(xy_um), n_with, replace=False), gene] = rng.gamma(2, size=n_with)
     weights = neighbour_weights(xy_um)
     index, p = morans_test(sparse.csc_matrix(values), weights)
     assert np.allclose(index, morans_i(values, weights))
-    for level, low, high in ((0.5, 0.4, 0.6), (0.05, 0.02, 0.08), (0.002, 0, 0.009)):
+    for level, low, high in ((0.5, 0.4, 0.6), (0.05, 0.02, 0.08), (0.002, 0, 0.01)):
         assert low <= (p < level).mean() <= high
 
 

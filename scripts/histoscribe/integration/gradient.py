@@ -226,11 +226,11 @@ def pseudo_bulk(totals: pd.DataFrame) -> pd.DataFrame:
     """log2 of molecules per million, (n_replicates, n_genes), of sums over a replicate's units.
 
     As Law et al., Genome Biol 2014: half a molecule is added to each gene. Genes that a replicate
-    does not measure, and those of fewer than ten molecules a replicate, are left out.
+    does not measure (NaN), and those of fewer than ten molecules a replicate, are left out.
     """
-    kept = totals.loc[:, totals.notna().all() & (totals.mean() >= LEAST_MOLECULES)]
-    library = totals.sum(axis=1) + 1
-    return np.log2(kept.add(0.5).div(library, axis=0) * 1e6)
+    shared = totals.loc[:, totals.notna().all()]
+    kept = shared.loc[:, shared.mean() >= LEAST_MOLECULES]
+    return np.log2(kept.add(0.5).div(shared.sum(axis=1) + 1, axis=0) * 1e6)
 
 
 def section_means(
