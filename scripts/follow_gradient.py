@@ -49,7 +49,7 @@ def main(
     ).dropna(subset="group")
     without = table.loc[table["gradient"].isna(), "section"].unique()
     if len(without):
-        LOG.warning("no order in %s: all others are of one group", ", ".join(without))
+        LOG.warning("no order in %s: no other donor has their group", ", ".join(without))
     values = section_means(units.obsm["factors"], section, units.obs["domain"].to_numpy())
     totals = pd.DataFrame(
         {part["name"]: gene_totals(part, path) for part, path in zip(parts, paths, strict=True)}

@@ -18,7 +18,8 @@ def main(
     outputs: list[Path],
 ) -> None:
     use_style(style)
-    genes = read_table(factors).set_index("factor")["top_genes"].dropna().to_dict()
+    described = read_table(factors).set_index("factor")
+    genes = described.loc[described["is_used"], "top_genes"].fillna("").to_dict()
     scored = read_table(units).astype({"section": str})
     by_section = read_table(sections).astype({"section": str})
     page, shown = draw_gradient(scored, by_section, read_table(table), genes, title)

@@ -113,18 +113,36 @@ def test_a_section_never_tells_its_own_order():
 
 
 def test_sections_of_one_donor_count_once_and_leave_together():
-    table = sections(2)
-    table["donor"] = ["d1", "d1", "d2", "d3", "d4", "d5"]
+    table = sections(3)
+    table.loc[:1, "donor"] = "d1"
     replicates = Replicates.of(table, ORDER)
-    assert replicates.rank.tolist() == [0, 1, 1, 2, 2]
-    means = replicates.means(pd.DataFrame({"x": range(6)}, index=table["section"]))
-    assert means["x"].tolist() == [0.5, 2, 3, 4, 5]
+    assert replicates.rank.tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
+    means = replicates.means(pd.DataFrame({"x": range(9)}, index=table["section"]))
+    assert means["x"].tolist() == [0.5, 2, 3, 4, 5, 6, 7, 8]
     space, section = latent(replicates, 1.0, seed=0)
     scores = UnseenOrder.of(space, section, replicates).of_units(space, section, replicates)
     assert np.isfinite(scores).all()
+    noise = space.copy()
+    noise[np.isin(section, ["s0", "s1"])] *= 9
+    other = UnseenOrder.of(noise, section, replicates)
+    before = UnseenOrder.of(space, section, replicates)
+    rank = replicates.rank[None]
+    assert np.array_equal(before.fit_without("d1", rank)[0], other.fit_without("d1", rank)[0])
 
 
-def test_without_others_of_another_group_there_is_no_order():
+def test_a_fit_without_a_section_does_not_lean_away_from_its_group():
+    replicates = Replicates.of(sections(2), ORDER)
+    scores = [
+        UnseenOrder.of(*latent(replicates, 0.0, seed, 0.05), replicates).scores(
+            replicates.rank[None]
+        )[0]
+        for seed in range(40)
+    ]
+    by_rank = np.mean(scores, axis=0).reshape(3, 2).mean(axis=1)
+    assert np.allclose(by_rank, 1, atol=0.1)
+
+
+def test_without_others_of_its_group_a_section_has_no_order():
     table = sections(1, ["normal", "late"])
     more = pd.DataFrame({"section": ["s9"], "group": ["late"], "donor": ["s9"]})
     replicates = Replicates.of(pd.concat([table, more], ignore_index=True), ["normal", "late"])
@@ -171,12 +189,15 @@ def test_what_goes_along_the_groups_comes_first_and_is_drawn(repository):
     assert table.loc[table["kind"] == "factor", "name"].iloc[0] == "factor_2"
     assert (table["n_replicates"] == 9).all()
     assert table.loc[table["name"] == "factor_2", "mean late"].item() > 0.4
-    page, shown = draw_gradient(units, by_section, table, {"factor_2": "A,B,C"}, "title")
+    used = {"factor_1": "", "factor_2": "A,B,C"}
+    page, shown = draw_gradient(units, by_section, table, used, "title")
     assert overlapping(page.figure) == []
     assert width_mm(page.figure) <= 186
     assert shown["section"].tolist() == [f"s{i}" for i in range(9)]
     assert (shown["lower_quartile"] <= shown["median"]).all()
-    assert "factor_2" in shown
+    assert shown.columns[-2:].tolist()[0] == "factor_2"
+    assert "factor_3" not in shown
+    draw_gradient(units.assign(gradient=np.nan), by_section, table, used, "no order")
     plt.close("all")
 
 

@@ -95,7 +95,7 @@ def draw_factors(
             if place == len(names) - 1:
                 below = top + max(wide * shape_of(units[section]), 0) + 1
                 page.scale_bar(left, below, wide, window.width_um)
-        page.colour_bar(0, top + LEAST_ROW_MM - 5.5, 18, key)
+        page.colour_bar(1.2, top + LEAST_ROW_MM - 5.5, 18, key)
     if not names:
         page.write(0, HEAD_MM, "no factor is used: see factors.tsv", WIDTH_MM, fontsize=7)
     return page

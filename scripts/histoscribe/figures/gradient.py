@@ -21,12 +21,13 @@ POINT = 12  # points squared
 
 
 def gradient_values(
-    units: pd.DataFrame, sections: pd.DataFrame, table: pd.DataFrame
+    units: pd.DataFrame, sections: pd.DataFrame, table: pd.DataFrame, used: list[str]
 ) -> pd.DataFrame:
     """What boxes and dots show, a row a section in the order of groups.
 
     `units`, `sections` and `table` as follow_gradient writes them. Columns section, group, rank,
-    donor, percentiles of the units' scores, and proportions of the four factors that go best.
+    donor, percentiles of the units' scores, and proportions of the four `used` factors that go
+    best.
     """
     by_section = units.groupby("section")["gradient"]
     shown = sections[["section", "group", "rank", "donor"]].copy()
@@ -34,6 +35,7 @@ def gradient_values(
         values = by_section.quantile(percent / 100)
         shown[name] = shown["section"].map(values)
     best = table.loc[(table["kind"] == "factor") & table["p"].notna(), "name"]
+    best = best[best.isin(used)]
     return shown.join(sections[best.head(MAX_FACTORS).tolist()])
 
 
@@ -50,7 +52,7 @@ def in_words(table: pd.DataFrame, sections: pd.DataFrame) -> str:
             f"(no less than {order['least_p']:.2g} could be)"
         )
     else:
-        words += "; the order can't be told without the section itself"
+        words += "; no order by other sections: too few groups have two donors"
     return words
 
 
@@ -61,8 +63,9 @@ def draw_gradient(
     top_genes: dict[str, str],
     title: str,
 ) -> tuple[Page, pd.DataFrame]:
-    """The page, and the numbers of its boxes and dots; `top_genes` by factor."""
-    shown = gradient_values(units, sections, table)
+    """The page, and the numbers of its boxes and dots; `top_genes` of factors that are
+    used."""
+    shown = gradient_values(units, sections, table, list(top_genes))
     names = drawn_sections(shown["section"].tolist(), MAX_MAPS)
     group = shown.set_index("section")["group"]
     groups = list(dict.fromkeys(shown["group"]))

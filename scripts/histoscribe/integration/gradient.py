@@ -128,7 +128,8 @@ def _standardised(rows: np.ndarray) -> np.ndarray:
 class UnseenOrder:
     """Ridge regressions of the groups' rank on the latent space of units, each without one donor.
 
-    Replicates weigh the same, and so do the sections of one. Of units only `means` (n_replicates,
+    Groups weigh the same, since else a fit without a section would lean away from its group; so do
+    the replicates of a group, and the sections of a replicate. Of units only `means` (n_replicates,
     width) and mean outer products `squares` (n_replicates, width, width) are kept, so that fitting
     to relabelled ranks costs no pass over units; `donor` (n_replicates,).
     """
@@ -151,20 +152,23 @@ class UnseenOrder:
         return cls(means, squares, table.groupby("replicate")["donor"].first().to_numpy())
 
     def fit_without(self, donor: str, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Slopes (width, n) and intercepts (n,) by the other donors' replicates, for `rank` (n,
-        n_replicates); NaN where these are of one group."""
+        """Slopes (n, width) and intercepts (n,) by the other donors' replicates, for `rank` (n,
+        n_replicates); NaN where these lack a group."""
         kept = self.donor != donor
         means, ranks = self.means[kept], rank[:, kept]
-        if not kept.any():
-            return np.full((means.shape[1], len(rank)), np.nan), np.full(len(rank), np.nan)
-        centre = means.mean(axis=0)
-        covariance = self.squares[kept].mean(axis=0) - np.outer(centre, centre)
-        penalty = RIDGE * np.diag(np.maximum(np.diag(covariance), TIE))
-        middle = ranks.mean(axis=1)
-        together = (means - centre).T @ (ranks - middle[:, None]).T / len(means)
-        slopes = np.linalg.solve(covariance + penalty, together)
-        slopes[:, np.ptp(ranks, axis=1) == 0] = np.nan
-        return slopes, middle - centre @ slopes
+        is_of = ranks[:, :, None] == np.unique(rank)  # (n, n_kept, n_groups)
+        sizes = is_of.sum(axis=1)
+        weight = (is_of / np.maximum(sizes, 1)[:, None]).sum(axis=2) / sizes.shape[1]
+        centre = weight @ means
+        middle = (weight * ranks).sum(axis=1)
+        together = (weight * ranks) @ means - middle[:, None] * centre
+        covariance = np.tensordot(weight, self.squares[kept], axes=1)
+        covariance -= centre[:, :, None] * centre[:, None, :]
+        own = np.arange(means.shape[1])
+        covariance[:, own, own] += np.maximum(RIDGE * covariance[:, own, own], TIE)
+        slopes = np.linalg.solve(covariance, together[:, :, None])[:, :, 0]
+        slopes[(sizes == 0).any(axis=1)] = np.nan
+        return slopes, middle - (centre * slopes).sum(axis=1)
 
     def scores(self, rank: np.ndarray) -> np.ndarray:
         """Mean predicted rank of each replicate, by others alone, (n, n_replicates), for `rank` of
@@ -173,7 +177,7 @@ class UnseenOrder:
         for donor in dict.fromkeys(self.donor):
             slopes, intercept = self.fit_without(donor, rank)
             own = self.donor == donor
-            scores[:, own] = (self.means[own] @ slopes + intercept).T
+            scores[:, own] = slopes @ self.means[own].T + intercept[:, None]
         return scores
 
     def of_units(
@@ -184,14 +188,14 @@ class UnseenOrder:
         for donor, its in replicates.table.groupby("donor"):
             slopes, intercept = self.fit_without(donor, replicates.rank[None])
             own = np.isin(section, its["section"])
-            scored[own] = latent[own] @ slopes[:, 0] + intercept[0]
+            scored[own] = latent[own] @ slopes[0] + intercept[0]
         return scored
 
     def agreement(self, rank: np.ndarray, seed: int) -> dict[str, float]:
         """How predicted ranks of replicates go with their own `rank` (n_replicates,).
 
         Keys rho, slope, p and least_p, as of along_groups, but p is one-sided, and the regressions
-        are fitted anew to every relabelling, since one without a replicate leans away from it.
+        are fitted anew to every relabelling.
         """
         dealt, is_whole = relabellings(rank, seed)
         scores = self.scores(rank[None])[0]
