@@ -19,7 +19,8 @@ def main(
 ) -> None:
     use_style(style)
     described = read_table(factors).set_index("factor")
-    genes = described.loc[described["is_used"], "top_genes"].fillna("").to_dict()
+    top = described.loc[described["is_used"], "top_genes"]
+    genes = {name: genes if isinstance(genes, str) else "" for name, genes in top.items()}
     scored = read_table(units).astype({"section": str})
     by_section = read_table(sections).astype({"section": str})
     page, shown = draw_gradient(scored, by_section, read_table(table), genes, title)

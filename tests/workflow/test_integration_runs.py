@@ -92,7 +92,7 @@ def the_gradient_is_followed(results):
 def test_an_integration_that_cannot_be_is_refused_before_any_job(workplace):
     wrong = {
         "alone": {"files": files("one")},
-        "absent": {"files": files("one", "third")},
+        "absent": {"files": files("one", "fourth")},
         "unknown": {"measured": ["section-9"], "files": files("one", "other")},
         "order": {"files": files("one", "other"), "order": ["one", "two"]},
         "reference": {
@@ -105,7 +105,7 @@ def test_an_integration_that_cannot_be_is_refused_before_any_job(workplace):
     words = workplace.fail("-n", "--configfile", config)
     for told in (
         "integrations/alone: found 1 section (one); expected two or more",
-        "integrations/absent/files/third: found no file at third.h5ad",
+        "integrations/absent/files/fourth: found no file at fourth.h5ad",
         "integrations/unknown/measured: found section-9",
         "integrations/order/order: found one, two; expected one, other",
         "integrations/reference/settings/training/reference: found two",

@@ -48,8 +48,10 @@ class Replicates:
         return ordered.groupby(self.table["replicate"].to_numpy()).mean()
 
     def sums(self, by_section: pd.DataFrame) -> pd.DataFrame:
+        """Sums over each replicate's sections; NaN where one of them has none."""
         ordered = by_section.loc[self.table["section"]]
-        return ordered.groupby(self.table["replicate"].to_numpy()).sum(min_count=1)
+        by_replicate = ordered.groupby(self.table["replicate"].to_numpy())
+        return by_replicate.apply(lambda its: its.sum(skipna=False))
 
 
 def relabellings(rank: np.ndarray, seed: int) -> tuple[np.ndarray, bool]:
