@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 ALL = "all"
 PREDICTED = "predicted"
 LEAST_SECTIONS = 2
+LEAST_GROUPS = 2
+LEAST_GRADED = 3  # sections of a gradient; with two any order is as likely as not
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Part:
     """One section of an integration: of the sheet, measured or predicted, or a file of its own.
 
     `sample` is its name in the sheet, None for a file; `unit` what its units are, None where nobody
-    says.
+    says, and so is `group`. Sections of one `donor` count once in statistics; a file without a
+    donor is its own.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Part:
     is_predicted: bool
     path: Path | None
     unit: str | None
+    group: str | None
+    donor: str
 
 
 def parts_of(entry: dict, run: "Run", predictable: list[str], data_dir: Path) -> list[Part]:
@@ -38,18 +43,37 @@ def parts_of(entry: dict, run: "Run", predictable: list[str], data_dir: Path) ->
     parts = []
     for sample in _chosen(entry.get("measured"), _measured(run)):
         if sample in _measured(run):
-            parts.append(Part(sample, sample, False, None, run.sections[sample].unit))
+            parts.append(_part_of(sample, sample, False, run))
     for sample in _chosen(entry.get("predicted"), predictable):
         if sample in predictable:
-            name = f"{sample}.{PREDICTED}"
-            parts.append(Part(name, sample, True, None, run.sections[sample].unit))
+            parts.append(_part_of(f"{sample}.{PREDICTED}", sample, True, run))
     for name, file in (entry.get("files") or {}).items():
         path = data_dir / file["path"]
-        parts.append(Part(name, None, file.get("is_predicted", False), path, file.get("unit")))
+        facts = file.get("unit"), file.get("group"), file.get("donor", name)
+        parts.append(Part(name, None, file.get("is_predicted", False), path, *facts))
     order = entry.get("order") or []
     return sorted(
         parts, key=lambda part: order.index(part.name) if part.name in order else len(order)
     )
+
+
+def _part_of(name: str, sample: str, is_predicted: bool, run: "Run") -> Part:
+    section = run.sections[sample]
+    facts = section.unit, section.group, section.donor
+    return Part(name, sample, is_predicted, None, *facts)
+
+
+def graded_parts(parts: list[Part], order: list[str]) -> list[Part]:
+    """The sections whose group is in `order`, in its order.
+
+    Of one that is there both measured and predicted the measured one alone: it is the same tissue.
+    """
+    measured = {part.sample for part in parts if part.sample and not part.is_predicted}
+    graded = [
+        part for part in parts
+        if part.group in order and not (part.is_predicted and part.sample in measured)
+    ]  # fmt: skip
+    return sorted(graded, key=lambda part: order.index(part.group))
 
 
 def check_integrations(
@@ -63,6 +87,8 @@ def check_integrations(
         problems += _absent_files(entry, where, data_dir)
         parts = parts_of(entry, run, predictable, data_dir)
         problems += _problems_together([part.name for part in parts], entry, where)
+        if "gradient" in entry:
+            problems += _gradient_problems(parts, entry["gradient"], f"{where}/gradient")
     if problems:
         raise UserError("\n".join(problems))
 
@@ -124,6 +150,26 @@ def _problems_together(names: list[str], entry: dict, where: str) -> list[str]:
             problem(f"{where}/settings/training/reference", reference, ", ".join(names), remedy)
         )
     return problems
+
+
+def _gradient_problems(parts: list[Part], order: list[str], where: str) -> list[str]:
+    """Too few groups, groups that no section has, too few sections that have one."""
+    if len(order) < LEAST_GROUPS:
+        found = f"{len(order)} group" + ("s" if not order else f" ({order[0]})")
+        remedy = "Name the groups of sections from first to last, or leave gradient out."
+        return [problem(where, found, "two or more", remedy)]
+    known = list(dict.fromkeys(part.group for part in parts if part.group is not None))
+    unknown = [group for group in order if group not in known]
+    if unknown:
+        remedy = "Correct the names, or fill the sheet's column group (of files: group)."
+        expected = f"groups of its sections: {', '.join(known) or 'none has one'}"
+        return [problem(where, ", ".join(unknown), expected, remedy)]
+    graded = graded_parts(parts, order)
+    if len(graded) < LEAST_GRADED:
+        found = f"{len(graded)} sections of these groups ({', '.join(p.name for p in graded)})"
+        remedy = "Sections are what is counted: add some, or leave gradient out."
+        return [problem(where, found, "three or more", remedy)]
+    return []
 
 
 def _chosen(named: list[str] | str | None, known: list[str]) -> list[str]:

@@ -141,10 +141,14 @@ def program_files():
     ] + [f"<results>/programs/{e}/{f}/{sample}.agreement.tsv" for e, f, sample in pairs()]
 
 
+def has_terms():
+    """Whether the config gives gene sets or an ontology."""
+    return bool(config["enrichment"]["sets"]) or config["enrichment"]["obo"] is not None
+
+
 def term_files():
-    """Enriched terms of clusters, where the config gives sets or an ontology."""
-    enrichment = config["enrichment"]
-    if not enrichment["sets"] and enrichment["obo"] is None:
+    """Enriched terms of clusters, where there are terms to test."""
+    if not has_terms():
         return []
     return [f"<results>/enriched/{source}/{sample}.tsv" for source, sample in annotated()]
 

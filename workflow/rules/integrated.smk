@@ -1,7 +1,7 @@
 """Which sections each integration of the config joins, and by which settings."""
 
 from histoscribe.experiments import merge
-from histoscribe.integrations import check_integrations, parts_of
+from histoscribe.integrations import check_integrations, graded_parts, parts_of
 
 PREDICTABLE = list(dict.fromkeys(sample for _, _, sample in shown_predictions()))
 try:
@@ -11,6 +11,12 @@ except UserError as error:
 INTEGRATIONS = {
     name: parts_of(entry, RUN, PREDICTABLE, data_folder(config))
     for name, entry in config["integrations"].items()
+}
+
+GRADIENTS = {
+    name: graded_parts(INTEGRATIONS[name], entry["gradient"])
+    for name, entry in config["integrations"].items()
+    if "gradient" in entry
 }
 
 
@@ -70,13 +76,13 @@ def is_labelled(integration):
     return has_column or any(section.labels for section in of_sheet)
 
 
+def inference_of(integration):
+    return config["integrations"][integration].get("infer_genes") or {}
+
+
 def receivers(wildcards):
     """The sections of an integration that genes are inferred into."""
     return inference_of(wildcards.integration).get("into", [])
-
-
-def inference_of(integration):
-    return config["integrations"][integration].get("infer_genes") or {}
 
 
 def genes_to_infer(wildcards):
@@ -85,14 +91,30 @@ def genes_to_infer(wildcards):
     return inference_of(wildcards.integration).get("genes", n_genes)
 
 
+def graded_files(wildcards):
+    """The expression of the sections of a gradient, in the order of its groups."""
+    return [expression_of_part(part) for part in GRADIENTS[wildcards.integration]]
+
+
+def graded_facts(wildcards):
+    """The facts of these sections, as plain values."""
+    names = ("name", "is_predicted", "unit", "group", "donor")
+    return [{n: getattr(part, n) for n in names} for part in GRADIENTS[wildcards.integration]]
+
+
+def factor_terms(wildcards):
+    """Enriched terms of factors, where there are such."""
+    return "<results>/integrated/{integration}/enriched.tsv" if has_terms() else []
+
+
 def integration_files():
     """What integrations are made for."""
     made = []
     for integration in INTEGRATIONS:
-        tables = ["mixing", "domains", "loadings"]
-        tables += ["label_transfer"] * is_labelled(integration)
         into = inference_of(integration).get("into", [])
-        tables += ["inference"] * bool(into)
+        tables = ["mixing", "domains", "loadings", "factors", "variable_genes"]
+        tables += ["enriched"] * has_terms() + ["gradient"] * (integration in GRADIENTS)
+        tables += ["label_transfer"] * is_labelled(integration) + ["inference"] * bool(into)
         made += expand(f"<results>/integrated/{integration}/{{table}}.tsv", table=tables)
         made += expand(f"<results>/integrated/{integration}/inferred/{{name}}.h5ad", name=into)
     return made
@@ -101,7 +123,8 @@ def integration_files():
 def integration_figures():
     made = []
     for integration in INTEGRATIONS:
-        figures = ["domains"] + ["labels"] * is_labelled(integration)
+        figures = ["domains", "factors"] + ["gradient"] * (integration in GRADIENTS)
+        figures += ["labels"] * is_labelled(integration)
         figures += ["inference"] * bool(inference_of(integration))
         made += expand(
             f"<results>/figures/integrated/{integration}/{{figure}}.{{ending}}",

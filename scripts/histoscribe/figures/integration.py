@@ -95,11 +95,13 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
 
 
 def mapped_section(own: pd.DataFrame) -> MappedUnits:
+    """The units of one section, of columns x_um and y_um, as squares about their spacing wide."""
     xy_um = own[["x_um", "y_um"]].to_numpy()
     return MappedUnits(xy_um, 1.1 * spacing_um(xy_um))
 
 
 def map_aspect(units: MappedUnits) -> float:
+    """Height of the section over its width."""
     window = units.window()
     return window.height_um / window.width_um
 
@@ -117,7 +119,7 @@ def _scatter(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.setmap_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="datalim")
 
 
 def draw_legend(
