@@ -12,6 +12,7 @@ INTEGRATIONS = {
     name: parts_of(entry, RUN, PREDICTABLE, data_folder(config))
     for name, entry in config["integrations"].items()
 }
+STACKED = [name for name, entry in config["integrations"].items() if "stack" in entry]
 
 
 wildcard_constraints:
@@ -63,11 +64,21 @@ def integration_settings(wildcards):
     return merge(config["integration"], own)
 
 
+def stack_settings(wildcards):
+    """The config's settings of stacking, with what an integration has of its own."""
+    own = config["integrations"][wildcards.integration].get("stack") or {}
+    return merge(config["integration"]["stack"], own)
+
+
 def integration_files():
     return expand(
         "<results>/integrated/{integration}/{table}.tsv",
         integration=INTEGRATIONS,
         table=["mixing", "domains", "loadings"],
+    ) + expand(
+        "<results>/integrated/{integration}/{file}",
+        integration=STACKED,
+        file=["stack.h5ad", "alignments.tsv"],
     )
 
 
@@ -75,5 +86,9 @@ def integration_figures():
     return expand(
         "<results>/figures/integrated/{integration}/domains.{ending}",
         integration=INTEGRATIONS,
+        ending=["pdf", "png", "tsv"],
+    ) + expand(
+        "<results>/figures/stacked/{integration}.{ending}",
+        integration=STACKED,
         ending=["pdf", "png", "tsv"],
     )

@@ -58,7 +58,10 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
     domains = sorted(shown["domain"].unique(), key=int)
     by_domain, by_section = domain_colours(domains), section_colours(sections)
     width = (WIDTH_MM - (A_ROW - 1) * GAP_MM) / A_ROW
-    maps = {name: _mapped(shown[shown["section"] == name]) for name in sections}
+    maps = {
+        name: mapped_positions(shown.loc[shown["section"] == name, ["x_um", "y_um"]].to_numpy())
+        for name in sections
+    }
     heights = {name: min(width * _aspect(units), 1.6 * width) for name, units in maps.items()}
     rows = [sections[i : i + A_ROW] for i in range(0, len(sections), A_ROW)]
     legend = LEGEND_ROW_MM * (1 + min(max(len(domains), len(sections)), MAX_NAMED + 1))
@@ -76,8 +79,8 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
         axes = page.panel(left, 10, UMAP_MM, UMAP_MM)
         _scatter(axes, shown, layout, key, colours)
     left = 3 * (UMAP_MM + GAP_MM) + 2
-    _legend(page, left, 6, "section", sections, by_section)
-    _legend(page, left + 25, 6, "domain", domains, by_domain)
+    draw_legend(page, left, 6, "section", sections, by_section)
+    draw_legend(page, left + 25, 6, "domain", domains, by_domain)
     _measures(page, 0, 10 + UMAP_MM + 1, mixing)
     for row in rows:
         for place, name in enumerate(row):
@@ -94,8 +97,8 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
     return page
 
 
-def _mapped(own: pd.DataFrame) -> MappedUnits:
-    xy_um = own[["x_um", "y_um"]].to_numpy()
+def mapped_positions(xy_um: np.ndarray) -> MappedUnits:
+    """Units at positions (n_units, 2) in um, as squares as wide as they lie apart."""
     return MappedUnits(xy_um, 1.1 * spacing_um(xy_um))
 
 
@@ -120,9 +123,10 @@ def _scatter(
     axes.set_aspect("equal", adjustable="datalim")
 
 
-def _legend(
+def draw_legend(
     page: Page, left: float, top: float, words: str, names: list[str], colours: dict[str, str]
 ) -> None:
+    """Names in their colours, one below the other; of many, the first."""
     page.write(left, top, words, fontsize=6, color="0.4")
     for place, name in enumerate(names[:MAX_NAMED], 1):
         y = top + LEGEND_ROW_MM * place
