@@ -30,7 +30,7 @@ GAP_MM = 4.0
 A_ROW = 3  # sections
 LINE_MM = 3.0
 N_LINES = 4  # of words below a section
-LETTERS = 46  # in such a line
+LETTERS = 44  # in such a line
 LAYER_PX = 600
 OUTLINE_PX = 250
 RIM_PX = 3
@@ -99,7 +99,7 @@ def draw_stack(shown: pd.DataFrame, alignments: pd.DataFrame, title: str) -> Pag
         words, colour = words_about(row, given[name], placed.get(name))
         for line, text in enumerate(words):
             y = top + 8 + maps_mm + 6 + line * LINE_MM
-            page.write(left, y, text, column, fontsize=6, color=colour)
+            page.write(left, y, text, column, fontsize=5.5, color=colour)
     return page
 
 
@@ -118,7 +118,7 @@ def words_about(
     return [
         f"{mirrored}turned by {row.rotation_deg:z.0f}°, moved by {in_words(moved_um)}",
         f"{bent}; latents correlate: {row.score:.2f}",
-        f"domains as in the nearest unit of {row.aligned_to}: {row.domains_after:.0%}",
+        f"same domain as nearest unit of {row.aligned_to}: {row.domains_after:.0%}",
         f"(by chance {row.domains_by_chance:.0%}; as given {before})",
     ], "0.25"
 
