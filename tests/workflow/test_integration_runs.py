@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-EDGE, N_GENES = 14, 30
+EDGE, N_GENES = 16, 32
 PITCH_UM = 20.0
 ANGLE = np.deg2rad(40)
 MIRRORED = np.array([[-np.cos(ANGLE), -np.sin(ANGLE)], [-np.sin(ANGLE), np.cos(ANGLE)]])
@@ -13,18 +13,18 @@ MIRRORED = np.array([[-np.cos(ANGLE), -np.sin(ANGLE)], [-np.sin(ANGLE), np.cos(A
 
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
-    """Two sections of one tissue in three regions; the other one lies upside down and turned."""
+    """Two sections of one tissue in four regions; the other one lies upside down and turned."""
     place = new_workplace("integration")
     rng = np.random.default_rng(0)
     x, y = (axis.ravel() for axis in np.meshgrid(np.arange(EDGE), np.arange(EDGE)))
-    region = np.where(x < EDGE / 2, 0, np.where(y < EDGE / 3, 1, 2))
-    marked = np.arange(N_GENES) % 3 == region[:, None]
+    region = 2 * (x < 7) + (y < np.where(x < 7, 11, 4))
+    marked = np.arange(N_GENES) % 4 == region[:, None]
     xy_um = PITCH_UM * np.column_stack([x, y])
     for name, given_um in (("one", xy_um), ("other", xy_um @ MIRRORED.T + [3000.0, -500.0])):
         units = ad.AnnData(rng.poisson(np.where(marked, 5, 1)).astype(np.float32))
         units.var_names = [f"GENE{i}" for i in range(N_GENES)]
         units.obsm["spatial"], units.obsm["true"] = given_um, xy_um
-        units.obs["region"] = np.array(["left", "above", "below"])[region]
+        units.obs["region"] = np.array(["cortex", "medulla", "papilla", "pelvis"])[region]
         units.write_h5ad(place.folder / f"{name}.h5ad")
     return place
 
@@ -35,7 +35,7 @@ def files(*names):
 
 @pytest.fixture(scope="module")
 def results(workplace):
-    settings = {"training": {"n_steps": 40, "n_factors": 4}, "domains": {"n_domains": 3}}
+    settings = {"training": {"n_steps": 40, "n_factors": 4}, "domains": {"n_domains": 4}}
     entry = {"files": files("one", "other"), "label": "region", "settings": settings}
     entry["stack"] = {"spacing_um": 12}
     config = workplace.write_config("pair", run="pair", integrations={"pair": entry})
