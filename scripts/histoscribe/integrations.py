@@ -142,13 +142,20 @@ def _problems_together(names: list[str], entry: dict, where: str) -> list[str]:
         expected = f"some, but not all, of {', '.join(names)}"
         remedy = "Name the sections that lack genes which another one measures."
         problems.append(problem(f"{where}/infer_genes/into", ", ".join(into), expected, remedy))
-    training = (entry.get("settings") or {}).get("training") or {}
-    reference = training.get("reference")
-    if reference is not None and reference not in names:
-        remedy = "Name one of its sections."
-        problems.append(
-            problem(f"{where}/settings/training/reference", reference, ", ".join(names), remedy)
-        )
+    settings = entry.get("settings") or {}
+    references = {
+        "settings/training": (settings.get("training") or {}).get("reference"),
+        "stack": (entry.get("stack") or {}).get("reference"),
+    }
+    for key, reference in references.items():
+        if reference is not None and reference not in names:
+            remedy = "Name one of its sections."
+            problems.append(
+                problem(f"{where}/{key}/reference", reference, ", ".join(names), remedy)
+            )
+    if "stack" in settings:
+        remedy = "Move it there: it also says that the sections are to be stacked."
+        problems.append(problem(f"{where}/settings", "stack", "stack beside settings", remedy))
     return problems
 
 

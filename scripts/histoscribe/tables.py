@@ -8,7 +8,7 @@ from histoscribe.errors import UserError, problem
 
 NAMES = (
     *("sample", "experiment", "fold", "gene", "set", "term", "name", "factor", "group"),
-    *("cluster", "type", "label", "reference", "names_digest"),
+    *("cluster", "type", "label", "reference", "names_digest", "section", "aligned_to", "doubt"),
 )
 
 

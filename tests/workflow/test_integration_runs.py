@@ -1,24 +1,31 @@
-"""An integration of files alone: from a config to domains, measures, a figure and the report."""
+"""An integration of files alone: from a config to all that it is made for, and the report."""
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
-EDGE, N_GENES = 12, 30
+EDGE, N_GENES = 16, 32
+PITCH_UM = 20.0
+ANGLE = np.deg2rad(40)
+MIRRORED = np.array([[-np.cos(ANGLE), -np.sin(ANGLE)], [-np.sin(ANGLE), np.cos(ANGLE)]])
 
 
 @pytest.fixture(scope="module")
 def workplace(new_workplace):
+    """Two sections of one tissue in four regions; the other one lies upside down and turned."""
     place = new_workplace("integration")
     rng = np.random.default_rng(0)
-    for name in ("one", "other", "third"):
-        x, y = np.meshgrid(np.arange(EDGE), np.arange(EDGE))
-        rate = np.where(np.arange(N_GENES) < N_GENES / 2, x.ravel()[:, None] < EDGE / 2, 1) * 4 + 1
-        units = ad.AnnData(rng.poisson(rate).astype(np.float32))
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(EDGE), np.arange(EDGE)))
+    region = 2 * (x < 7) + (y < np.where(x < 7, 11, 4))
+    marked = np.arange(N_GENES) % 4 == region[:, None]
+    xy_um = PITCH_UM * np.column_stack([x, y])
+    turned_um = xy_um @ MIRRORED.T + [3000.0, -500.0]
+    for name, given_um in (("one", xy_um), ("other", turned_um), ("third", xy_um)):
+        units = ad.AnnData(rng.poisson(np.where(marked, 5, 1)).astype(np.float32))
         units.var_names = [f"GENE{i}" for i in range(N_GENES)]
-        units.obsm["spatial"] = 10.0 * np.column_stack([x.ravel(), y.ravel()])
-        units.obs["side"] = np.where(x.ravel() < EDGE / 2, "left", "right")
+        units.obsm["spatial"], units.obsm["true"] = given_um, xy_um
+        units.obs["region"] = np.array(["cortex", "medulla", "papilla", "pelvis"])[region]
         units.write_h5ad(place.folder / f"{name}.h5ad")
     left, right = ([f"GENE{i}" for i in its] for its in (range(12), range(16, N_GENES)))
     lines = ["\t".join([name, "", *its]) for name, its in (("LEFT", left), ("RIGHT", right))]
@@ -30,20 +37,25 @@ def files(*names):
     return {name: {"path": f"{name}.h5ad", "unit": "cell"} for name in names}
 
 
-def test_files_are_integrated_without_a_sheet(workplace):
+@pytest.fixture(scope="module")
+def results(workplace):
     training = {"n_steps": 40, "n_networks": 1, "n_factors": 4}
-    settings = {"training": training, "domains": {"n_domains": 2}}
-    settings["borrowing"] = {"n_hidden": 5}
+    settings = {"training": training, "domains": {"n_domains": 4}, "borrowing": {"n_hidden": 5}}
     listed = files("one", "other", "third")
     for name, group in (("one", "early"), ("other", "late"), ("third", "late")):
         listed[name]["group"] = group
-    entry = {"files": listed, "label": "side", "settings": settings, "gradient": ["early", "late"]}
-    entry["infer_genes"] = {"into": ["third"]}
+    entry = {"files": listed, "label": "region", "settings": settings}
+    entry["gradient"] = ["early", "late"]
+    entry["infer_genes"] = {"into": ["third"], "genes": ["GENE1"]}
+    entry["stack"] = {"spacing_um": 12, "reference": "one"}
     config = workplace.write_config(
         "pair", run="pair", integrations={"pair": entry}, enrichment={"sets": ["sets.gmt"]}
     )
     workplace.run("--configfile", config)
-    results = workplace.folder / "results/pair"
+    return workplace.folder / "results/pair"
+
+
+def test_files_are_integrated_without_a_sheet(results):
     units = ad.read_h5ad(results / "integrated/pair/units.h5ad")
     assert list(units.obs["section"].value_counts()) == [EDGE**2] * 3
     assert units.obs_names[0] == "one/0"
@@ -58,11 +70,9 @@ def test_files_are_integrated_without_a_sheet(workplace):
     drawn = pd.read_csv(results / "figures/integrated/pair/domains.tsv", sep="\t")
     assert len(drawn) == 3 * EDGE**2
     assert (results / "report.html").is_file()
-    factors_are_told(results)
-    the_gradient_is_followed(results)
 
 
-def factors_are_told(results):
+def test_factors_are_told(results):
     folder = results / "integrated/pair"
     factors = pd.read_csv(folder / "factors.tsv", sep="\t")
     assert factors["factor"].tolist() == [f"factor_{i + 1}" for i in range(4)]
@@ -79,7 +89,7 @@ def factors_are_told(results):
     assert len(drawn.filter(like="factor_").columns) == factors["is_used"].sum()
 
 
-def the_gradient_is_followed(results):
+def test_the_gradient_is_followed(results):
     table = pd.read_csv(results / "integrated/pair/gradient.tsv", sep="\t")
     assert set(table["kind"]) == {"order", "factor", "domain", "gene"}
     assert (table["n_sections"] == 3).all()
@@ -90,6 +100,40 @@ def the_gradient_is_followed(results):
     drawn = pd.read_csv(results / "figures/integrated/pair/gradient.tsv", sep="\t")
     assert drawn["section"].tolist() == ["one", "other", "third"]
     assert (results / "figures/integrated/pair/gradient.png").is_file()
+
+
+def test_labels_and_genes_are_borrowed(results):
+    folder = results / "integrated/pair"
+    scores = pd.read_csv(folder / "label_transfer.tsv", sep="\t")
+    latent = scores[scores["space"] == "latent"].set_index("section")
+    assert list(latent.index) == ["one", "other", "third", "all"]
+    assert latent.loc["all", "accuracy"] > 0.8
+    assert len(pd.read_csv(folder / "labels.tsv.gz", sep="\t")) == 3 * EDGE**2
+    inferred = ad.read_h5ad(folder / "inferred/third.h5ad")
+    assert inferred.shape == (EDGE**2, 1)
+    hidden = pd.read_csv(folder / "inference.tsv", sep="\t")
+    assert hidden["gene"].nunique() == len(hidden) == 5
+    assert hidden["pcc_latent"].mean() > 0.4
+    for name in ("labels", "inference"):
+        assert (results / f"figures/integrated/pair/{name}.png").is_file()
+
+
+def test_adjacent_sections_are_stacked(workplace, results):
+    stack = ad.read_h5ad(results / "integrated/pair/stack.h5ad")
+    assert stack.obs["is_placed"].all()
+    true_um = ad.read_h5ad(workplace.folder / "one.h5ad").obsm["true"]
+    for depth_um, name, most_um in ((0, "one", 1e-6), (12, "other", 20), (24, "third", 20)):
+        placed_um = stack[stack.obs["section"] == name].obsm["spatial_3d"]
+        assert np.median(np.linalg.norm(placed_um[:, :2] - true_um, axis=1)) < most_um
+        assert (placed_um[:, 2] == depth_um).all()
+    assert {"spatial", "latent", "factors"} <= set(stack.obsm)
+    table = pd.read_csv(results / "integrated/pair/alignments.tsv", sep="\t").set_index("section")
+    assert table.loc["other", "is_reflected"] and table["is_trusted"].all()
+    assert table.loc["other", "aligned_to"] == "one"
+    assert table.loc["other", "domains_after"] > table.loc["other", "domains_by_chance"] + 0.3
+    drawn = pd.read_csv(results / "figures/stacked/pair.tsv", sep="\t")
+    assert len(drawn) == 3 * EDGE**2
+    assert (results / "figures/stacked/pair.png").is_file()
 
 
 def test_an_integration_that_cannot_be_is_refused_before_any_job(workplace):
@@ -103,6 +147,8 @@ def test_an_integration_that_cannot_be_is_refused_before_any_job(workplace):
             "settings": {"training": {"pairs": "reference", "reference": "two"}},
         },
         "gradient": {"files": files("one", "other", "third"), "gradient": ["early", "late"]},
+        "stack": {"files": files("one", "other"), "stack": {"reference": "three"}},
+        "misplaced": {"files": files("one", "other"), "settings": {"stack": {"warp": False}}},
     }
     config = workplace.write_config("wrong", run="wrong", integrations=wrong)
     words = workplace.fail("-n", "--configfile", config)
@@ -113,5 +159,7 @@ def test_an_integration_that_cannot_be_is_refused_before_any_job(workplace):
         "integrations/order/order: found one, two; expected one, other",
         "integrations/reference/settings/training/reference: found two",
         "integrations/gradient/gradient: found early, late; expected groups of its sections: none",
+        "integrations/stack/stack/reference: found three; expected one, other",
+        "integrations/misplaced/settings: found stack; expected stack beside settings",
     ):
         assert told in words

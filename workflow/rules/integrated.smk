@@ -12,7 +12,8 @@ INTEGRATIONS = {
     name: parts_of(entry, RUN, PREDICTABLE, data_folder(config))
     for name, entry in config["integrations"].items()
 }
-
+ENDINGS = ["pdf", "png", "tsv"]
+STACKED = [name for name, entry in config["integrations"].items() if "stack" in entry]
 GRADIENTS = {
     name: graded_parts(INTEGRATIONS[name], entry["gradient"])
     for name, entry in config["integrations"].items()
@@ -107,6 +108,12 @@ def factor_terms(wildcards):
     return "<results>/integrated/{integration}/enriched.tsv" if has_terms() else []
 
 
+def stack_settings(wildcards):
+    """The config's settings of stacking, with what an integration has of its own."""
+    own = config["integrations"][wildcards.integration].get("stack") or {}
+    return merge(config["integration"]["stack"], own)
+
+
 def integration_files():
     """What integrations are made for."""
     made = []
@@ -117,6 +124,8 @@ def integration_files():
         tables += ["label_transfer"] * is_labelled(integration) + ["inference"] * bool(into)
         made += expand(f"<results>/integrated/{integration}/{{table}}.tsv", table=tables)
         made += expand(f"<results>/integrated/{integration}/inferred/{{name}}.h5ad", name=into)
+    files = ["stack.h5ad", "alignments.tsv"]
+    made += expand("<results>/integrated/{name}/{file}", name=STACKED, file=files)
     return made
 
 
@@ -129,6 +138,7 @@ def integration_figures():
         made += expand(
             f"<results>/figures/integrated/{integration}/{{figure}}.{{ending}}",
             figure=figures,
-            ending=["pdf", "png", "tsv"],
+            ending=ENDINGS,
         )
+    made += expand("<results>/figures/stacked/{name}.{ending}", name=STACKED, ending=ENDINGS)
     return made

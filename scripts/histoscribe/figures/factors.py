@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
 
-from histoscribe.figures.integration import mapped_section, map_aspect
+from histoscribe.figures.integration import map_aspect, mapped_section
 from histoscribe.figures.maps import draw_units
 from histoscribe.figures.panels import WIDTH_MM, Page
 from histoscribe.figures.style import upper_cut

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from histoscribe.figures.factors import drawn_sections
-from histoscribe.figures.integration import mapped_section, section_colours, map_aspect
+from histoscribe.figures.integration import map_aspect, mapped_section, section_colours
 from histoscribe.figures.maps import draw_units
 from histoscribe.figures.panels import WIDTH_MM, Page, name_ticks
 

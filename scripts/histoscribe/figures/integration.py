@@ -96,7 +96,11 @@ def draw_integration(shown: pd.DataFrame, mixing: pd.DataFrame, title: str) -> P
 
 def mapped_section(own: pd.DataFrame) -> MappedUnits:
     """The units of one section, of columns x_um and y_um, as squares about their spacing wide."""
-    xy_um = own[["x_um", "y_um"]].to_numpy()
+    return mapped_positions(own[["x_um", "y_um"]].to_numpy())
+
+
+def mapped_positions(xy_um: np.ndarray) -> MappedUnits:
+    """Units at positions (n_units, 2) in um, as squares as wide as they lie apart."""
     return MappedUnits(xy_um, 1.1 * spacing_um(xy_um))
 
 
@@ -125,6 +129,7 @@ def _scatter(
 def draw_legend(
     page: Page, left: float, top: float, words: str, names: list[str], colours: dict[str, str]
 ) -> None:
+    """Names in their colours, one below the other; of many, the first."""
     page.write(left, top, words, fontsize=6, color="0.4")
     for place, name in enumerate(names[:MAX_NAMED], 1):
         y = top + LEGEND_ROW_MM * place

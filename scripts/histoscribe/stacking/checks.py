@@ -4,6 +4,7 @@ import numpy as np
 
 from histoscribe.errors import UserError, problem
 from histoscribe.stacking.channels import unit_spacing
+from histoscribe.stacking.scales import edge_um
 
 MIN_UNITS = 20
 MAX_RATIO = 4.0  # of spacings and of extents; beyond it, coordinates are in different units
@@ -55,7 +56,7 @@ def _mismatches(fixed: Section, moving: Section) -> list[str]:
         ]
     # Bins beside spots differ in spacing alone, a biopsy beside a resection in extent alone.
     spacing = [unit_spacing(xy_um) for xy_um, _ in (fixed, moving)]
-    extent = [float(np.ptp(xy_um, axis=0).max()) for xy_um, _ in (fixed, moving)]
+    extent = [edge_um(xy_um) for xy_um, _ in (fixed, moving)]
     ratio = np.log([spacing[0] / spacing[1], extent[0] / extent[1]])
     if (ratio > np.log(MAX_RATIO)).all() or (ratio < -np.log(MAX_RATIO)).all():
         found = (

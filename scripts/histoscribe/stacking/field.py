@@ -5,11 +5,13 @@ from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from histoscribe.stacking.splines import cubic_weights
 
 BLUR_PX = 1.5  # finer structure could not be interpolated between pixels
 ENOUGH_PIXELS = 40_000  # to compare fields by; neighbours know much the same
+REACH = 1.25  # shorter, scattered cells would leave holes between them
 FAINT = 1e-5  # of the densest place: where fewer units lie around, nothing is known
 
 
@@ -94,9 +96,10 @@ def latent_field(
     """The field of units at `xy_um` (n, 2) with `channels` (n, n_channels).
 
     Means of the units around each pixel, with Gaussian weights (normalised convolution, Knutsson
-    and Westin 1993). Tissue is what lies within `spacing_um` of a unit.
+    and Westin 1993). Tissue is what lies within REACH of a unit's `spacing_um`, or of a pixel.
     """
-    margin_um = 3 * BLUR_PX * pixel_um + spacing_um
+    reach_um = REACH * max(spacing_um, pixel_um)
+    margin_um = 3 * BLUR_PX * pixel_um + reach_um
     corner_um = xy_um.min(axis=0) - margin_um
     width, height = (np.ceil((np.ptp(xy_um, axis=0) + 2 * margin_um) / pixel_um) + 1).astype(int)
     place = (xy_um - corner_um) / pixel_um
@@ -111,9 +114,10 @@ def latent_field(
         return ndimage.gaussian_filter(summed.reshape(height, width), BLUR_PX)
 
     n_units = spread(np.ones(len(xy_um)))
-    is_empty = np.ones((height, width), dtype=bool)
-    is_empty[np.rint(place[:, 1]).astype(int), np.rint(place[:, 0]).astype(int)] = False
-    mask = ndimage.distance_transform_edt(is_empty) * pixel_um <= spacing_um
+    centre = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    reach_px = reach_um / pixel_um
+    nearest_px, _ = cKDTree(place).query(centre, distance_upper_bound=reach_px)
+    mask = nearest_px <= reach_px
     values = np.zeros((height, width, channels.shape[1]), dtype=np.float32)
     known = n_units > FAINT * n_units.max()
     for k in range(channels.shape[1]):

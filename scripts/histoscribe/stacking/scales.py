@@ -7,12 +7,12 @@ import numpy as np
 from histoscribe.stacking.channels import unit_spacing
 
 PX_PER_UNIT = 0.75  # finer pixels would show single units
-SEARCH_PX = 80  # the longest edge of the fields of the search,
-SMALLER_PX = 40  # of the smaller section at least this,
-LARGER_PX = 200  # but of the larger one no more than this
+SEARCH_PX = 48  # the edge of the fields of the search,
+SMALLER_PX = 32  # of the smaller section at least this,
+LARGER_PX = 160  # but of the larger one no more than this
 FINEST_PX = 400
 PX_PER_CONTROL_POINT = 12
-ELSEWHERE = 0.1  # of the smaller section's edge, by which places differ that are not the same
+ELSEWHERE = 0.2  # of the smaller section's edge, by which places differ that are not the same
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,15 @@ class Scales:
     apart_um: float
 
 
+def edge_um(xy_um: np.ndarray) -> float:
+    """Edge of the square that spreads as positions (n, 2) do, whichever way they are turned."""
+    return float(np.sqrt(6 * xy_um.var(axis=0).sum()))
+
+
 def scales_of(positions: list[np.ndarray], warp_um: float) -> Scales:
     """The scales for sections at `positions`, each (n_units, 2)."""
     spacing_um = max(map(unit_spacing, positions))
-    smaller_um, larger_um = sorted(float(np.ptp(xy_um, axis=0).max()) for xy_um in positions)
+    smaller_um, larger_um = sorted(edge_um(xy_um) for xy_um in positions)
     least_um = PX_PER_UNIT * spacing_um
     search_um = min(larger_um / SEARCH_PX, smaller_um / SMALLER_PX)
     finest_um = max(least_um, larger_um / FINEST_PX)

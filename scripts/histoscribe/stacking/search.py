@@ -10,6 +10,7 @@ from histoscribe.stacking.rigid import RigidMotion, about
 
 MAX_CORRELATION = 0.999  # of a few pixels' worth of overlap, where the sums cancel
 PEAKS_PER_ANGLE = 3
+N_CHANNELS = 6  # the best structured ones, which tell places apart well enough to be refined
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class _Spectra:
         edge = 2 * self.reach_px + 1
         self.shape = [fft.next_fast_len(n + edge, real=True) for n in fixed.mask.shape]
         self.least_area_px = min(fixed.area_um2, moving.area_um2) / self.pixel_um**2
-        self.mask, self.values, self.squares = self._transformed(fixed.values, fixed.mask)
+        values = fixed.values[..., :N_CHANNELS]
+        self.mask, self.values, self.squares = self._transformed(values, fixed.mask)
 
     def peaks(self, rotation_deg: float, is_reflected: bool, min_overlap: float) -> list[Candidate]:
         turned = about(self.centre_um, np.zeros(2), rotation_deg, is_reflected)
@@ -69,8 +71,8 @@ class _Spectra:
         grid_um = np.stack(np.meshgrid(axis_um, axis_um), axis=-1).reshape(-1, 2)
         from_um = turned.invert(grid_um)
         inside = self.moving.is_tissue(from_um)
-        values = np.zeros((len(grid_um), self.moving.values.shape[-1]), dtype=np.float32)
-        values[inside] = self.moving.sample(from_um[inside])
+        values = np.zeros((len(grid_um), len(self.values)), dtype=np.float32)
+        values[inside] = self.moving.sample(from_um[inside])[:, :N_CHANNELS]
         edge = len(axis_um)
         correlation, overlap = self._correlate(
             values.reshape(edge, edge, -1), inside.reshape(edge, edge)

@@ -26,7 +26,7 @@ class StackingSettings:
     warp_um: float = 300.0
     n_channels: int = 10
     angle_step_deg: float = 5.0
-    n_candidates: int = 8
+    n_candidates: int = 5
     min_score: float = 0.3
     min_lead: float = 1.4
     min_mirror_lead: float = 1.1

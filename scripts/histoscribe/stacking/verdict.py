@@ -1,6 +1,7 @@
 """Which of the places found is the section's, and whether it stands out from chance."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from histoscribe.stacking.search import Candidate
 from histoscribe.stacking.settings import StackingSettings
 
 N_DIRECTIONS = 12
+LEAST_STEP_PX = 3  # shorter steps are not seen where fields are blurred
 NOWHERE = 0.0  # evidence where no place was found
 
 
@@ -58,19 +60,21 @@ def verdict(
         doubts.append(
             f"the mirror image fits nearly as well ({evidence:.2f}, {evidence_mirrored:.2f})"
         )
-    slid = sliding(best, *fields, apart_um)
+    step_um = max(apart_um / 2, LEAST_STEP_PX * fields[0].pixel_um)
+    slid = sliding(best, *fields, step_um)
     if slid > settings.max_sliding:
-        doubts.append(f"the tissue looks the same {apart_um:.0f} um further ({slid:.2f})")
+        doubts.append(f"the tissue looks the same {step_um:.0f} um further ({slid:.2f})")
     return Verdict(best, evidence_mirrored, elsewhere, "; ".join(doubts))
 
 
 def sliding(best: Candidate, fixed: LatentField, moving: LatentField, step_um: float) -> float:
-    """How much of the correlation is left after a step in the direction that changes least."""
+    """How much of the correlation is left after the step, or twice that, that changes least."""
     if best.correlation <= 0:
         return 1.0
     left = []
-    for angle in np.arange(N_DIRECTIONS) * 2 * np.pi / N_DIRECTIONS:
-        step = step_um * np.array([np.cos(angle), np.sin(angle)])
+    angles = np.arange(N_DIRECTIONS) * 2 * np.pi / N_DIRECTIONS
+    for angle, length_um in product(angles, (step_um, 2 * step_um)):
+        step = length_um * np.array([np.cos(angle), np.sin(angle)])
         x, y = (best.motion.shift_um + step).tolist()
         moved = RigidMotion(best.motion.rotation_deg, (x, y), best.motion.is_reflected)
         left.append(compare(fixed, moving, moved, None).correlation)
