@@ -7,10 +7,10 @@ import anndata as ad
 import pandas as pd
 
 from histoscribe.integration.genes import most_variable
-from histoscribe.integration.inference import infer_genes
+from histoscribe.integration.inference import describe, infer_genes
 from histoscribe.integration.sections import read_section
 from histoscribe.joblog import job_log
-from histoscribe.provenance import RECORD_KEY, record
+from histoscribe.provenance import RECORD_KEY, recall, record
 from histoscribe.storage import read_h5ad, write_h5ad
 
 LOG = logging.getLogger(__name__)
@@ -23,32 +23,28 @@ def main(
     into: list[str],
     name: str,
     genes: int | list[str],
-    n_neighbours: int,
+    seed: int,
     output: Path,
 ) -> None:
     units = read_h5ad(latent)
-    sections = {
-        part["name"]: read_section(part["name"], path, part["is_predicted"], part["unit"])
-        for part, path in zip(parts, paths, strict=True)
-        if part["name"] == name or part["name"] not in into
-    }
-    receiver = sections.pop(name)
-    donors = list(sections.values())
+    sections, latents = [], []
+    for part, path in zip(parts, paths, strict=True):
+        if part["name"] == name or part["name"] not in into:
+            sections.append(read_section(part["name"], path, part["is_predicted"], part["unit"]))
+            latents.append(units.obsm["latent"][(units.obs["section"] == part["name"]).to_numpy()])
+    described = describe(sections, latents, recall(units.uns)["genes_used"], seed)
+    receiver = next(its for its in described if its.section.name == name)
+    donors = [its for its in described if its is not receiver]
     if isinstance(genes, int):
-        lacked = {g for donor in donors for g in donor.genes} - set(receiver.genes)
-        genes = most_variable(donors, sorted(lacked), genes)
-    position = {
-        part: units.obsm["latent"][units.obs["section"] == part] for part in [name, *sections]
-    }
-    values = infer_genes(
-        position[name], donors, [position[donor.name] for donor in donors], genes, n_neighbours
-    )
+        lacked = {g for donor in donors for g in donor.section.genes} - set(receiver.section.genes)
+        genes = most_variable([donor.section for donor in donors], sorted(lacked), genes)
+    values = infer_genes(receiver, donors, genes)
     LOG.info("%s: %d genes inferred", name, len(genes))
-    inferred = ad.AnnData(values, obs=pd.DataFrame(index=receiver.units.astype(str)),
+    inferred = ad.AnnData(values, obs=pd.DataFrame(index=receiver.section.units.astype(str)),
                           var=pd.DataFrame(index=genes))  # fmt: skip
-    inferred.obsm["spatial"] = receiver.xy_um
+    inferred.obsm["spatial"] = receiver.section.xy_um
     inferred.uns[RECORD_KEY] = record(
-        section=name, donors=list(sections), n_neighbours=n_neighbours,
+        section=name, donors=[donor.section.name for donor in donors],
         values="log1p of molecules at the donors' median library",
     )  # fmt: skip
     write_h5ad(inferred, output)
@@ -63,6 +59,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             into=snakemake.params.into,
             name=snakemake.wildcards.section,
             genes=snakemake.params.genes,
-            n_neighbours=snakemake.params.n_neighbours,
+            seed=snakemake.params.seed,
             output=Path(snakemake.output[0]),
         )

@@ -8,11 +8,13 @@ import pandas as pd
 
 from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.inference import (
+    N_LIKE,
     SCORE_COLUMNS,
     UNITS,
+    describe,
     infer_genes,
     log_expression,
-    standardised,
+    transferred_genes,
 )
 from histoscribe.integration.sections import Section, read_section, some_units
 from histoscribe.joblog import job_log
@@ -25,46 +27,36 @@ def main(
     parts: list[dict],
     paths: list[Path],
     into: list[str],
-    n_neighbours: int,
     seed: int,
     scores_path: Path,
     maps_path: Path,
 ) -> None:
     integrated = read_h5ad(latent)
     facts = recall(integrated.uns)
-    hidden, kept = facts["hidden_genes"], facts["genes_used"]
+    hidden = facts["hidden_genes"]
     rng = np.random.default_rng(seed)
-    sections, positions = [], []
+    sections, latents = [], []
     for part, path in zip(parts, paths, strict=True):
         section = read_section(part["name"], path, part["is_predicted"], part["unit"])
         drawn = np.sort(rng.permutation(section.n_units)[:UNITS])
         own = integrated.obsm["latent"][(integrated.obs["section"] == section.name).to_numpy()]
         sections.append(some_units(section, drawn))
-        positions.append(own[drawn])
-    is_donor = [section.name not in into for section in sections]
-    by_all = [gene for gene in kept if all(gene in section.genes for section in sections)]
-    by_genes = standardised(sections, by_all, seed)
-    donors = [s for s, gives in zip(sections, is_donor, strict=True) if gives]
-    ways = {
-        "pcc_latent": (positions, n_neighbours),
-        "pcc_genes": (by_genes, n_neighbours),
-        "pcc_nearest": (by_genes, 1),
-    }
+        latents.append(own[drawn])
+    described = describe(sections, latents, facts["genes_used"], seed)
+    donors = [its for its in described if its.section.name not in into]
     rows, maps = [], []
-    for number, section in enumerate(sections):
-        if is_donor[number]:
-            continue
+    for receiver in (its for its in described if its.section.name in into):
+        section = receiver.section
         median = float(np.median(section.totals()))
         measured = log_expression(section, hidden, median).toarray()
+        inferred = infer_genes(receiver, donors, hidden)
         table = pd.DataFrame({"section": section.name, "gene": hidden})
         table["share_of_units_with"] = (measured > 0).mean(axis=0)
-        for column, (position, k) in ways.items():
-            given = [p for p, gives in zip(position, is_donor, strict=True) if gives]
-            values = infer_genes(position[number], donors, given, hidden, k)
-            table[column] = pearson(measured, values)
-            if column == "pcc_latent":
-                maps.append(_mapped(section, hidden, measured, values))
+        table["pcc"] = pearson(measured, inferred)
+        for column, n_like in (("pcc_like_units", N_LIKE), ("pcc_nearest", 1)):
+            table[column] = pearson(measured, transferred_genes(receiver, donors, hidden, n_like))
         rows.append(table)
+        maps.append(_mapped(section, hidden, measured, inferred))
     with written_whole(scores_path) as partial:
         pd.concat(rows)[SCORE_COLUMNS].to_csv(partial, sep="\t", index=False, float_format="%.5g")
     write_h5ad(ad.concat(maps), maps_path)
@@ -88,7 +80,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             parts=snakemake.params.parts,
             paths=[Path(path) for path in snakemake.input.sections],
             into=snakemake.params.into,
-            n_neighbours=snakemake.params.n_neighbours,
             seed=snakemake.params.seed,
             scores_path=Path(snakemake.output.scores),
             maps_path=Path(snakemake.output.maps),

@@ -1,5 +1,7 @@
 """What integrated sections lend each other: labels and genes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +11,12 @@ from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.borrowing import like_units, transfer_labels
 from histoscribe.integration.inference import (
+    describe,
     hidden_genes,
     infer_genes,
     log_expression,
-    standardised,
+    strips_of,
+    transferred_genes,
     without_genes,
 )
 from histoscribe.integration.label_scores import SCORE_COLUMNS, label_confusion, label_scores
@@ -76,35 +80,49 @@ def test_transferred_labels_are_scored_by_section():
 
 
 def test_a_gene_never_measured_is_inferred():
-    donor, among = section("donor", 1)
-    receiver, position = section("receiver", 2)
+    (donor, among), (receiver, position) = section("donor", 1), section("receiver", 2)
     hidden = hidden_genes([donor, receiver], ["receiver"], 10, seed=0)
     assert len(set(hidden)) == 10
     blind = without_genes(receiver, hidden)
     assert not set(hidden) & set(blind.genes)
     assert blind.counts.shape == (N_UNITS, N_GENES - 10)
     truth = log_expression(receiver, hidden, 200.0).toarray()
-    inferred = infer_genes(position, [donor], [among], hidden, 15)
-    assert pearson(truth, inferred).mean() > 0.6
-    shuffled = infer_genes(np.random.default_rng(0).permutation(position), [donor], [among],
-                           hidden, 15)  # fmt: skip
-    assert abs(pearson(truth, shuffled).mean()) < 0.15
-    by_genes = standardised([donor, blind], list(blind.genes), seed=0)
-    assert [len(part) for part in by_genes] == [N_UNITS, N_UNITS]
+    genes = list(receiver.genes)
+    giver, taker = describe([donor, blind], [among, position], genes, seed=0)
+    assert taker.own.shape == (N_UNITS, 29)  # one component fewer than genes
+    inferred = infer_genes(taker, [giver], hidden)
+    nearest = transferred_genes(taker, [giver], hidden, 1)
+    assert pearson(truth, inferred).mean() > 0.7
+    assert pearson(truth, inferred).mean() > pearson(truth, nearest).mean() + 0.05
+    rows = np.random.default_rng(0).permutation(N_UNITS)
+    shuffled = replace(taker, latent=taker.latent[rows], own=taker.own[rows])
+    assert abs(pearson(truth, infer_genes(shuffled, [giver], hidden)).mean()) < 0.15
 
 
 def test_each_gene_comes_from_the_sections_that_measure_it():
     wide, among_wide = section("wide", 1)
     narrow, among_narrow = section("narrow", 2, genes=20)
-    position = among_narrow[:4]  # where the narrow section has units, and the wide one none
-    both = infer_genes(position, [wide, narrow], [among_wide, among_narrow], ["G30", "G1"], 1)
-    library = float(np.median(np.concatenate([wide.totals(), narrow.totals()])))
-    assert np.allclose(both[:, 1], log_expression(narrow, ["G1"], library)[:4, 0].toarray()[:, 0])
-    of_wide = log_expression(wide, ["G30"], library).toarray()
-    nearest = ((position[:, None] - among_wide[None]) ** 2).sum(axis=2).argmin(axis=1)
-    assert np.allclose(both[:, 0], of_wide[nearest, 0])
+    genes = [gene for gene in narrow.genes if gene != "G1"]
+    silent = narrow.counts @ sparse.diags((narrow.genes != "G1").astype(np.float32))
+    found = []
+    for counts in (narrow.counts, silent.tocsr()):
+        donors = [wide, replace(narrow, counts=counts)]
+        latents = [among_wide, among_narrow]
+        described = describe([*donors, wide], [*latents, among_wide], genes, seed=0)
+        found.append(infer_genes(described[2], described[:2], ["G30", "G1"]))
+    assert found[0].shape == (N_UNITS, 2)
+    means = [made.mean(axis=0) for made in found]
+    assert means[1][0] == pytest.approx(means[0][0], rel=0.05)  # of the wide section alone
+    assert means[1][1] < 0.7 * means[0][1]  # of both
     with pytest.raises(UserError, match="found G99; expected genes that a section"):
-        infer_genes(position, [wide, narrow], [among_wide, among_narrow], ["G99"], 5)
+        infer_genes(described[2], described[:2], ["G99"])
+
+
+def test_strips_are_even_and_run_along_the_section():
+    xy_um = np.random.default_rng(0).uniform(0, [100, 1000], (50, 2))
+    strips = strips_of(xy_um)
+    assert np.bincount(strips).tolist() == [10] * 5
+    assert (np.diff(strips[np.argsort(xy_um[:, 1])]) >= 0).all()
 
 
 def test_too_many_hidden_genes_are_refused():

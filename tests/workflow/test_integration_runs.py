@@ -113,7 +113,7 @@ def test_labels_and_genes_are_borrowed(results):
     assert inferred.shape == (EDGE**2, 1)
     hidden = pd.read_csv(folder / "inference.tsv", sep="\t")
     assert hidden["gene"].nunique() == len(hidden) == 5
-    assert hidden["pcc_latent"].mean() > 0.4
+    assert hidden["pcc"].mean() > 0.4
     for name in ("labels", "inference"):
         assert (results / f"figures/integrated/pair/{name}.png").is_file()
 

@@ -89,9 +89,7 @@ rule infer_genes:
         parts=integrated_parts,
         into=receivers,
         genes=genes_to_infer,
-        n_neighbours=lambda wildcards: integration_settings(wildcards)["borrowing"][
-            "gene_neighbours"
-        ],
+        seed=lookup(dpath="seed", within=config),
         code=code_digest("infer_genes.py"),
     script:
         "../../scripts/infer_genes.py"
@@ -140,9 +138,6 @@ rule score_inference:
     params:
         parts=integrated_parts,
         into=receivers,
-        n_neighbours=lambda wildcards: integration_settings(wildcards)["borrowing"][
-            "gene_neighbours"
-        ],
         seed=lookup(dpath="seed", within=config),
         code=code_digest("score_inference.py"),
     script:

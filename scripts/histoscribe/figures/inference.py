@@ -10,9 +10,9 @@ from histoscribe.figures.panels import WIDTH_MM, Page
 from histoscribe.figures.style import upper_cut
 
 WAYS = {  # columns of inference.tsv, in words
-    "pcc_latent": "alike in the latent space",
-    "pcc_genes": "alike in genes both measure",
-    "pcc_nearest": "the nearest in these genes",
+    "pcc": "inferred",
+    "pcc_like_units": "mean of 30 like units",
+    "pcc_nearest": "the most alike unit",
 }
 SHOWN = {"the best": 1.0, "upper quartile": 0.75, "median": 0.5, "lower quartile": 0.25}
 GAP_MM = 4.0
@@ -22,7 +22,7 @@ COLOURS = ("#0072B2", "#999999", "#CCCCCC")
 
 def shown_genes(scores: pd.DataFrame) -> dict[str, str]:
     """Genes at fixed ranks of the scores in the latent space, by what rank: good and bad alike."""
-    ranked = scores.groupby("gene")["pcc_latent"].mean().sort_values()
+    ranked = scores.groupby("gene")["pcc"].mean().sort_values()
     place = {words: round(share * (len(ranked) - 1)) for words, share in SHOWN.items()}
     return {words: ranked.index[number] for words, number in place.items()}
 
@@ -55,7 +55,7 @@ def draw_inference(
         by_gene = scores[scores["section"] == name].set_index("gene")
         for place, (words, gene) in enumerate(genes.items()):
             left = place * (width + GAP_MM)
-            pcc = by_gene.loc[gene, "pcc_latent"]
+            pcc = by_gene.loc[gene, "pcc"]
             page.write(left, top, f"{gene}: {words}, PCC {pcc:.2f}", width, fontsize=7)
             for step, kind in ((4, "measured"), (height + 10, "inferred")):
                 values = own[f"{gene} {kind}"].to_numpy()

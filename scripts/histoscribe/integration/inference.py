@@ -1,19 +1,57 @@
-"""Genes that a section never measured, from like units of the sections that did."""
+"""Genes that a section never measured, from the sections that did.
 
-from dataclasses import replace
+Expression is regressed on where units lie in the latent space, which knows their surroundings, and
+on their own expression of the genes that all sections measure, standardised in each section.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from histoscribe.errors import UserError, problem
+from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.borrowing import like_units
 from histoscribe.integration.sections import Section
 
+UNITS = 20_000  # of a section drawn to score, and to regress on, where there are more
+UNITS_AT_ONCE = 10_000
 N_COMPONENTS = 30
-UNITS = 20_000  # of either side drawn to score, where there are more
+PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1)  # by unit, relative to the features' variance
+N_STRIPS = 5
+N_LIKE = 30  # units whose mean stands for transfer without regression
 LEAST_SPREAD = 1e-6
-SCORE_COLUMNS = ["section", "gene", "share_of_units_with", "pcc_latent", "pcc_genes", "pcc_nearest"]
+SCORE_COLUMNS = ["section", "gene", "share_of_units_with", "pcc", "pcc_like_units", "pcc_nearest"]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A section with what its units are known by: `latent` and `own`, (n_units, width) each."""
+
+    section: Section
+    latent: np.ndarray
+    own: np.ndarray
+
+    def features(self) -> np.ndarray:
+        """Both, each of a variance of 1 in all if units are like those of all sections."""
+        return np.hstack([self.latent, self.own])
+
+
+def describe(sections: list[Section], latents: list[np.ndarray], genes: list[str], seed: int):
+    """Sections with their units' places in the latent space and in components of `genes`.
+
+    `latents` (n_units, width) each; `genes` that some section lacks are left out.
+    """
+    shared = [gene for gene in genes if all(gene in section.genes for section in sections)]
+    owns = standardised(sections, shared, seed)
+    scale = [np.sqrt(np.vstack(parts).var(axis=0).sum()) for parts in (latents, owns)]
+    return [
+        Described(section, latent / scale[0], own / scale[1])
+        for section, latent, own in zip(sections, latents, owns, strict=True)
+    ]
 
 
 def log_expression(section: Section, genes: list[str], library: float) -> sparse.csr_matrix:
@@ -26,36 +64,96 @@ def log_expression(section: Section, genes: list[str], library: float) -> sparse
     return values
 
 
-def infer_genes(
-    position: np.ndarray,
-    donors: list[Section],
-    donor_positions: list[np.ndarray],
-    genes: list[str],
-    n_neighbours: int,
-) -> np.ndarray:
-    """Expression of `genes` in units at `position` (n_units, width): (n_units, n_genes) float32.
+def standardised(sections: list[Section], genes: list[str], seed: int) -> list[np.ndarray]:
+    """Components of genes standardised in each section, (n_units, N_COMPONENTS) of each.
 
-    The weighted mean of log1p values (at the donors' median library) over the `n_neighbours` most
-    alike units of the `donors` that measure a gene. Raises UserError for a gene that none does.
+    What a section measures more or less of than another, as a whole, is taken out.
     """
-    measures = np.vstack([section.genes.get_indexer(genes) >= 0 for section in donors])
+    rng = np.random.default_rng(seed)
+    values, moments, drawn = [], [], []
+    for section in sections:
+        its = log_expression(section, genes, float(np.median(section.totals())))
+        mean, variance = mean_variance_axis(its, axis=0)
+        spread = np.maximum(np.sqrt(variance), LEAST_SPREAD)
+        some = rng.permutation(section.n_units)[:UNITS]
+        values.append(its)
+        moments.append((mean, spread))
+        drawn.append((its[some].toarray() - mean) / spread)
+    n_components = min(N_COMPONENTS, len(genes) - 1)
+    components = PCA(n_components, random_state=seed).fit(np.vstack(drawn))
+    parts = []
+    for its, (mean, spread) in zip(values, moments, strict=True):
+        starts = range(0, its.shape[0], UNITS_AT_ONCE)
+        dense = (its[start : start + UNITS_AT_ONCE].toarray() for start in starts)
+        parts.append(np.vstack([components.transform((d - mean) / spread) for d in dense]))
+    return parts
+
+
+def infer_genes(receiver: Described, donors: list[Described], genes: list[str]) -> np.ndarray:
+    """Expression of `genes` in a section's units, (n_units, n_genes) float32.
+
+    By ridge regression of log1p values (at the donors' median library) in those `donors` that
+    measure a gene; its penalty is the one that predicts held-out strips of the donors best. Raises
+    UserError for a gene that none measures.
+    """
+    measures = np.vstack([donor.section.genes.get_indexer(genes) >= 0 for donor in donors])
     lacking = [gene for gene, n in zip(genes, measures.sum(axis=0), strict=True) if n == 0]
     if lacking:
         raise UserError(
             problem("infer_genes, genes", ", ".join(lacking[:10]),
                     "genes that a section not under into measures", "Correct the names.")
         )  # fmt: skip
-    library = float(np.median(np.concatenate([donor.totals() for donor in donors])))
-    inferred = np.empty((len(position), len(genes)), dtype=np.float32)
+    library = float(np.median(np.concatenate([donor.section.totals() for donor in donors])))
+    features = receiver.features()
+    inferred = np.empty((len(features), len(genes)), dtype=np.float32)
     for pattern in np.unique(measures, axis=1).T:
         chosen = np.flatnonzero((measures == pattern[:, None]).all(axis=0))
         names = [genes[number] for number in chosen]
-        able = [number for number, does in enumerate(pattern) if does]
-        values = sparse.vstack([log_expression(donors[n], names, library) for n in able])
-        among = np.vstack([donor_positions[n] for n in able])
-        weights = like_units(position, among, n_neighbours)
-        inferred[:, chosen] = (weights @ values).toarray()
-    return inferred
+        able = [donor for donor, does in zip(donors, pattern, strict=True) if does]
+        known = np.vstack([donor.features() for donor in able])
+        values = [log_expression(donor.section, names, library).toarray() for donor in able]
+        strips = np.concatenate([strips_of(donor.section.xy_um) for donor in able])
+        inferred[:, chosen] = _regressed(known, np.vstack(values), strips, features)
+    return np.maximum(inferred, 0.0)
+
+
+def strips_of(xy_um: np.ndarray) -> np.ndarray:
+    """The strip of each unit, (n_units,): as many in each, along the longer side of the section."""
+    along = xy_um[:, np.ptp(xy_um, axis=0).argmax()]
+    return np.argsort(np.argsort(along, kind="stable")) * N_STRIPS // len(along)
+
+
+def _regressed(
+    known: np.ndarray, values: np.ndarray, strips: np.ndarray, features: np.ndarray
+) -> np.ndarray:
+    """Values (n_units, n_genes) at `features` from those of `known` units."""
+    scores = np.zeros(len(PENALTIES))
+    for strip in range(N_STRIPS):
+        held = strips == strip
+        for number, penalty in enumerate(PENALTIES):
+            guessed = _ridge(known[~held], values[~held], known[held], penalty)
+            scores[number] += pearson(values[held], guessed).mean()
+    return _ridge(known, values, features, PENALTIES[int(scores.argmax())])
+
+
+def _ridge(
+    known: np.ndarray, values: np.ndarray, features: np.ndarray, penalty: float
+) -> np.ndarray:
+    fitted = Ridge(penalty * len(known)).fit(known, values)
+    return fitted.predict(features).reshape(len(features), -1)
+
+
+def transferred_genes(
+    receiver: Described, donors: list[Described], genes: list[str], n_like: int
+) -> np.ndarray:
+    """Genes as means over the `n_like` units most alike in genes both measure, (n_units, n_genes).
+
+    Transfer from neighbours, without integration or regression: what inference is held against.
+    """
+    library = float(np.median(np.concatenate([donor.section.totals() for donor in donors])))
+    values = sparse.vstack([log_expression(donor.section, genes, library) for donor in donors])
+    weights = like_units(receiver.own, np.vstack([donor.own for donor in donors]), n_like)
+    return (weights @ values).toarray()
 
 
 def hidden_genes(sections: list[Section], into: list[str], n_hidden: int, seed: int) -> list[str]:
@@ -83,18 +181,3 @@ def without_genes(section: Section, genes: list[str]) -> Section:
     """A section as if it had never measured `genes`."""
     kept = np.flatnonzero(~section.genes.isin(genes))
     return replace(section, counts=section.counts[:, kept], genes=section.genes[kept])
-
-
-def standardised(sections: list[Section], genes: list[str], seed: int) -> list[np.ndarray]:
-    """Components of genes standardised in each section, (n_units, N_COMPONENTS) of each.
-
-    What nearest-neighbour transfer without integration goes by.
-    """
-    parts = []
-    for section in sections:
-        values = log_expression(section, genes, float(np.median(section.totals()))).toarray()
-        values -= values.mean(axis=0)
-        parts.append(values / np.maximum(values.std(axis=0), LEAST_SPREAD))
-    n_components = min(N_COMPONENTS, len(genes) - 1)
-    joined = PCA(n_components, random_state=seed).fit_transform(np.vstack(parts))
-    return np.split(joined, np.cumsum([len(part) for part in parts])[:-1])
