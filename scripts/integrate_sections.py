@@ -9,7 +9,7 @@ import pandas as pd
 
 from histoscribe.integration.ensemble import checkpoints_in, integrate
 from histoscribe.integration.genes import shared_genes
-from histoscribe.integration.inference import hidden_genes, without_genes
+from histoscribe.integration.hiding import hidden_genes, without_genes
 from histoscribe.integration.sections import check_together, read_section
 from histoscribe.integration.together import gather
 from histoscribe.integration.training import TrainingSettings

@@ -10,14 +10,13 @@ from scipy import sparse
 from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.borrowing import like_units, transfer_labels
+from histoscribe.integration.hiding import hidden_genes, without_genes
 from histoscribe.integration.inference import (
     describe,
-    hidden_genes,
     infer_genes,
     log_expression,
     strips_of,
     transferred_genes,
-    without_genes,
 )
 from histoscribe.integration.label_scores import SCORE_COLUMNS, label_confusion, label_scores
 from histoscribe.integration.sections import Section
