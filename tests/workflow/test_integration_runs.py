@@ -64,7 +64,7 @@ def test_files_are_integrated_without_a_sheet(results):
     measured = pd.read_csv(results / "integrated/pair/domains.tsv", sep="\t").set_index("section")
     assert measured.loc["all", "ari"] > 0.8
     mixing = pd.read_csv(results / "integrated/pair/mixing.tsv", sep="\t").set_index("space")
-    assert 1 <= mixing.loc["latent", "ilisi"] <= 2
+    assert mixing.loc["latent", "ilisi"] > 2  # of three sections
     loadings = pd.read_csv(results / "integrated/pair/loadings.tsv", sep="\t", index_col="gene")
     assert np.allclose(loadings.filter(like="factor_").sum(), 1, atol=1e-3)
     drawn = pd.read_csv(results / "figures/integrated/pair/domains.tsv", sep="\t")

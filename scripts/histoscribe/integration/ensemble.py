@@ -1,7 +1,7 @@
-"""Integration by several networks, each from a start of its own, and what they agree on.
+"""Integration by several networks, each with a seed of its own, and what they agree on.
 
-One network's latent space hangs on its start. Several are trained alike from other starts, and the
-principal components of all their latent spaces together are the one that is kept: what they share
+One network's latent space hangs on the batches and the noise that it saw. Several are trained alike
+on others, and the mean of their latent spaces, turned onto each other, is kept: what they share
 adds up, and what each has made up on its own does not. Spatial factors are then read off it.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.decomposition import PCA
+from scipy.linalg import orthogonal_procrustes
 
 from histoscribe import torch_setup
 from histoscribe.integration.checkpoint import Checkpoint
@@ -21,6 +21,7 @@ from histoscribe.integration.training import Trainer, TrainingSettings
 
 LOG = logging.getLogger(__name__)
 LEAST_SPREAD = 1e-6
+N_TURNS = 3
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def integrate(
         history = trainer.train(kept)
         latents.append(trainer.latent())
         histories.append(pd.DataFrame(history).assign(network=number + 1))
-    latent = consensus(latents, settings.latent_width)
+    latent = consensus(latents)
     factors, proportions = fit_factors(
         together, latent, settings.n_factors, settings.evenness_weight, seed, torch_setup.device()
     )
@@ -79,15 +80,19 @@ def integrate(
     )
 
 
-def consensus(latents: list[np.ndarray], width: int) -> np.ndarray:
-    """The `width` first principal components of latent spaces side by side, (n_units, width).
+def consensus(latents: list[np.ndarray]) -> np.ndarray:
+    """The mean of latent spaces turned onto each other, (n_units, width) float32.
 
-    Each (n_units, its width) counts as much as any other. In units of their usual spread: 1 is by
-    how much units differ in a dimension, root mean square over dimensions.
+    Each (n_units, width), in units of its usual spread: 1 is by how much units differ in a
+    dimension, root mean square over dimensions. Generalised Procrustes analysis (Gower,
+    Psychometrika 1975), scale left out: turned onto the first, and then onto their mean.
     """
-    joined = np.hstack([latent / _usual_spread(latent) for latent in latents])
-    components = PCA(min(width, *joined.shape), svd_solver="covariance_eigh").fit_transform(joined)
-    return (components / _usual_spread(components)).astype(np.float32)
+    spaces = [latent - latent.mean(axis=0) for latent in latents]
+    spaces = [space / _usual_spread(space) for space in spaces]
+    mean = spaces[0]
+    for _ in range(N_TURNS):
+        mean = np.mean([s @ orthogonal_procrustes(s, mean)[0] for s in spaces], axis=0)
+    return (mean / _usual_spread(mean)).astype(np.float32)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

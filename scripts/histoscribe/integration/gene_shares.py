@@ -1,7 +1,7 @@
 """Which genes' molecules a factor stands for, given where it is: estimated from counts at the end.
 
-Training moves a factor's loadings by less than half a natural logarithm in 1,500 steps of 0.0005,
-so that they rank genes rightly but differ too little from each other to be read as shares.
+Gradient steps that fit factors move a loading by a few natural logarithms at most, so that genes are
+ranked rightly but differ too little from each other to be read as shares.
 """
 
 from dataclasses import dataclass

@@ -34,6 +34,31 @@ class IntegrationNetwork(nn.Module):
         self.from_latent = nn.Linear(latent_width + SECTION_WIDTH, hidden_width)
         self.to_genes = nn.Linear(hidden_width, n_genes)
 
+    def start_at(self, mean: torch.Tensor, directions: torch.Tensor) -> None:
+        """Begin with components of the features, as if encoder and decoder were linear.
+
+        `mean` (n_genes,), `directions` (n, n_genes) of length 1. A component passes through a pair
+        of hidden units of opposite sign: elu(x) - elu(-x) is nearly straight. All other hidden
+        units begin without effect.
+        """
+        n = min(len(directions), self.to_latent.out_features, self.to_latent.in_features // 2)
+        one, other, directions = slice(0, n), slice(n, 2 * n), directions[:n]
+        with torch.no_grad():
+            for part, sign in ((one, 1.0), (other, -1.0)):
+                self.gene_weights.weight[part] = sign * directions
+                self.gene_weights.bias[part] = -sign * (directions @ mean)
+            for layer in (self.to_latent, self.to_genes):
+                layer.weight.zero_()
+                layer.bias.zero_()
+            self.from_latent.weight[: 2 * n] = 0.0
+            self.from_latent.bias[: 2 * n] = 0.0
+            self.to_genes.bias.copy_(mean)
+            numbers = torch.arange(n)
+            for part, sign in ((one, 1.0), (other, -1.0)):
+                self.to_latent.weight[numbers, numbers + part.start] = sign
+                self.from_latent.weight[numbers + part.start, numbers] = 0.5 * sign
+                self.to_genes.weight[:, part] = 0.5 * sign * directions.T
+
     def attend(self, neighbours: Neighbours) -> torch.Tensor:
         """Features of units averaged over their neighbours by attention, (n_units, n_genes).
 

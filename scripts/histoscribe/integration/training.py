@@ -2,10 +2,12 @@
 
 As published, the game of encoder and discriminators is won by these after some 2,000 steps, and
 results hang on seed and step. Here it stays in balance, and noise is not learnt by heart:
-sections are first brought onto each other by matching units, which leaves little to tell apart;
-discriminators are narrow and take several steps for one of the encoder, so that none runs ahead;
-what a half of a unit's neighbours shows is decoded into the other half, through a latent space with
-noise; and learning rates fall to nothing over a fixed number of steps, the one rule for stopping.
+sections are first brought onto each other by matching units, which leaves little to tell apart; the
+encoder starts at principal components of what is left, not at chance; discriminators are narrow,
+take several steps for one of the encoder, so that none runs ahead, and weigh less than what is to
+be decoded; what a half of a unit's neighbours shows is decoded into the other half, through a
+latent space with noise; and learning rates fall to nothing over a fixed number of steps, the one
+rule for stopping.
 """
 
 import logging
@@ -16,6 +18,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.decomposition import PCA
 from torch import nn
 from tqdm import tqdm
 
@@ -35,7 +38,7 @@ CHECKPOINT_STEPS = 100
 UNITS_AT_ONCE = 1024
 LEAST_DRAWN = 32  # of a section at a step
 LEAST_SPREAD = 1e-6
-SCALED_BY = 2000  # units
+STARTED_FROM = 5000  # units
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class TrainingSettings:
     consecutive ones, all pairs, or each from `reference`.
     """
 
-    n_networks: int = 3
+    n_networks: int = 5
     encoder: str = "auto"
     attention_up_to: int = 20_000
     n_convolutions: int = 2
@@ -66,7 +69,7 @@ class TrainingSettings:
     latent_noise: float = 1.0
     geometry_weight: float = 0.02
     evenness_weight: float = 5.0
-    adversarial_weight: float = 1.0
+    adversarial_weight: float = 0.2
 
 
 def pairs_of(names: list[str], settings: TrainingSettings) -> list[tuple[int, int]]:
@@ -106,7 +109,7 @@ class Trainer:
         self.reach = together.graph
         if not self.attends:
             self.reach = mean_over_neighbours(together.graph, settings.n_convolutions)
-        some = np.sort(np.random.default_rng(seed).permutation(together.n_units)[:SCALED_BY])
+        some = np.sort(np.random.default_rng(seed).permutation(together.n_units)[:STARTED_FROM])
         self.neighbourhoods.scale_to_length(some, mean_over_neighbours(together.graph, 1)[some])
         per_section = max(settings.units_a_step // len(self.units), LEAST_DRAWN)
         self.n_drawn = min(settings.units_a_section, per_section)
@@ -116,6 +119,7 @@ class Trainer:
         ).to(self.device)
         self.factors = SpatialFactors(together, settings.n_factors, settings.latent_width)
         self.factors.to(self.device)
+        self._start_at_components(some)
         self.pairs = pairs_of(together.names, settings)
         self.discriminators = nn.ModuleList(
             Discriminator(settings.latent_width, settings.discriminator_width) for _ in self.pairs
@@ -126,6 +130,15 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         self.opponent = torch.optim.Adam(self.discriminators.parameters(), settings.learning_rate)
+
+    def _start_at_components(self, rows: np.ndarray) -> None:
+        """Begin with principal components of some units' features, not with chance."""
+        batches = np.array_split(rows, -(-len(rows) // UNITS_AT_ONCE))
+        with torch.inference_mode():
+            features = torch.cat([self.features(batch) for batch in batches]).cpu().numpy()
+        width = min(self.settings.latent_width, *features.shape)
+        found = PCA(width, random_state=self.seed).fit(features)
+        self.network.start_at(*(_tensor(x, self.device) for x in (found.mean_, found.components_)))
 
     def features(self, rows: np.ndarray) -> torch.Tensor:
         """Features of some units averaged over their neighbours, (n_rows, n_genes)."""
@@ -164,8 +177,9 @@ class Trainer:
         for _ in range(s.discriminator_steps):
             told = self._discriminate(latent.detach(), parts, number)
         noise = _tensor(rng.standard_normal(tuple(latent.shape), dtype=np.float32), self.device)
-        noisy = latent + s.latent_noise * usual_spread(latent.detach()) * noise
-        proportions = self.factors.proportions(noisy)
+        scale = usual_spread(latent.detach())
+        noisy = latent + s.latent_noise * scale * noise
+        proportions = self.factors.proportions(noisy / scale)
         log_rate = self.factors.log_rate(proportions, section)
         decoded = self.network.decode(noisy, section)
         terms = {
