@@ -1,8 +1,8 @@
 """Integration on labelled sections, over five seeds: how well domains are found and sections mix.
 
-STARmap mouse cortex (three sections, four layers) and legacy spatial transcriptomics of HER2+ breast
-tumours (four patients, seven regions). Settings are the defaults, the same for both. Scored as
-usual: Gaussian mixture of one shape, Leiden clustering at the resolution that gives as many
+STARmap mouse cortex (three sections, four layers) and legacy spatial transcriptomics of HER2+
+breast tumours (four patients, seven regions). Settings are the defaults, the same for both. Scored
+as usual: Gaussian mixture of one shape, Leiden clustering at the resolution that gives as many
 clusters as there are labels, iLISI and cLISI with perplexity 30.
 """
 
@@ -15,6 +15,7 @@ import scanpy as sc
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from histoscribe.annotation.embedding import import_umap
 from histoscribe.integration.domains import mixture_domains
 from histoscribe.integration.ensemble import integrate
 from histoscribe.integration.genes import shared_genes
@@ -56,6 +57,7 @@ def leiden(latent, n_clusters):
     """Clusters at the resolution, found by halving, that gives as many as there are labels."""
     units = ad.AnnData(obs=pd.DataFrame(index=[str(i) for i in range(len(latent))]))
     units.obsm["latent"] = latent
+    import_umap()  # which scanpy does, too
     sc.pp.neighbors(units, use_rep="latent", n_neighbors=15, random_state=0)
     cluster = partial(sc.tl.leiden, flavor="igraph", n_iterations=2, directed=False, random_state=0)
     low, high = 0.01, 3.0

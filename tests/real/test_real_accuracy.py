@@ -46,7 +46,7 @@ def summary_of(repository, real_data, tmp_path_factory):
 
 
 def test_kidney_bins(summary_of):
-    row = summary_of("kidney", ["kidney-a"], "kidney-c")
+    row = summary_of("kidney", ["kidney-a"], "kidney-c", image={"um_per_px": 1.0})
     assert row["n_genes"] == 200
     assert row["pcc_mean"] >= 0.137  # plain ridge on 100 hand-made features, of twice the tissue
     # 0.312 when each half is scaled to the whole's total; scaled to half of it, as here, the

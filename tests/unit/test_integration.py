@@ -313,6 +313,16 @@ def test_lisi_counts_the_sections_around():
     assert alone["n_labelled"] == 0
 
 
+def test_a_small_section_counts_as_much_as_a_large_one():
+    rng = np.random.default_rng(0)
+    section = np.repeat([0, 1], [600, 30])
+    mixed = mixing("latent", rng.random((630, 3)), section, None, seed=0)
+    assert mixed["ilisi"] < 1.2
+    assert mixed["ilisi_equal"] > 1.8
+    apart = mixing("latent", rng.random((630, 3)) + 9 * section[:, None], section, None, seed=0)
+    assert apart["ilisi_equal"] == pytest.approx(1, abs=0.05)
+
+
 def test_domains_are_numbered_by_size():
     assert by_size(np.array([7, 7, 2, 9, 9, 9])).tolist() == [1, 1, 2, 0, 0, 0]
     rng = np.random.default_rng(0)

@@ -31,9 +31,10 @@ def shown_units(maps: ad.AnnData, genes: list[str]) -> pd.DataFrame:
     """A row a unit: section, x_um, y_um, and each gene as measured and inferred (log1p)."""
     table = maps.obs[["section"]].copy()
     table[["x_um", "y_um"]] = maps.obsm["spatial"]
+    measured, inferred = maps.to_df("measured"), maps.to_df()
     for gene in genes:
-        table[f"{gene} measured"] = maps[:, gene].layers["measured"][:, 0]
-        table[f"{gene} inferred"] = maps[:, gene].X[:, 0]
+        table[f"{gene} measured"] = measured[gene].to_numpy()
+        table[f"{gene} inferred"] = inferred[gene].to_numpy()
     return table.reset_index(drop=True)
 
 
@@ -85,10 +86,7 @@ def _draw_scores(page: Page, scores: pd.DataFrame) -> None:
     axes.set_xlabel("PCC of hidden genes over units; line and number: mean", fontsize=6.5)
     axes.axvline(0, color="0.8", linewidth=0.6, zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-    page.write(
-        SCORES_WIDE_MM + 56, 8, f"{scores['gene'].nunique()} genes hidden from the section(s) and",
-        fontsize=6.5, color="0.3",
-    )  # fmt: skip
-    page.write(
-        SCORES_WIDE_MM + 56, 11.2, "from the integration, then inferred", fontsize=6.5, color="0.3"
-    )
+    lines = [f"{scores['gene'].nunique()} genes that were hidden", "from all, and then inferred"]
+    for number, words in enumerate(lines):
+        left, top = SCORES_WIDE_MM + 56, 8 + 3.2 * number
+        page.write(left, top, words, fontsize=6.5, color="0.3")

@@ -22,12 +22,12 @@ A_ROW = 4  # maps
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
 MAX_NAMED = 16  # sections or domains in a legend
 MEASURES = {  # columns of mixing.tsv, in words, and whether more is better
-    "ilisi": "iLISI: sections among neighbours",
+    "ilisi_equal": "iLISI: sections among neighbours",
     "silhouette_section": "silhouette of sections",
     "clisi": "cLISI: labels among neighbours",
     "silhouette_label": "silhouette of labels",
 }
-BETTER = {"ilisi": "↑", "silhouette_section": "↓", "clisi": "↓", "silhouette_label": "↑"}
+BETTER = {"ilisi_equal": "↑", "silhouette_section": "↓", "clisi": "↓", "silhouette_label": "↑"}
 
 
 def shown_units(units: ad.AnnData) -> pd.DataFrame:

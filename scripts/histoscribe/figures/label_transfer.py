@@ -10,15 +10,16 @@ from histoscribe.integration.label_scores import ALL
 
 A_ROW = 4  # sections
 GAP_MM = 4.0
-LEGEND_MM, MATRIX_MM = 40.0, 76.0
+LEGEND_MM, MATRIX_MM = 26.0, 76.0
+LABELS = {"label": "own", "transferred": "from others"}
 SCORES = {
     "accuracy": "accuracy",
-    "accuracy_by_chance": "by chance",
+    "accuracy_by_chance": "chance",
     "balanced_accuracy": "balanced",
     "ari": "ARI",
     "nmi": "NMI",
 }
-COLUMN_MM, ROW_MM = 12.5, 3.6
+NAME_MM, COLUMN_MM, ROW_MM = 15.0, 9.8, 3.6
 
 
 def draw_label_transfer(
@@ -38,7 +39,7 @@ def draw_label_transfer(
     rows = [sections[i : i + A_ROW] for i in range(0, len(sections), A_ROW)]
     tall = [max(heights[name] for name in row) for row in rows]
     below = max(MATRIX_MM, 10 + ROW_MM * (len(scores) + 2), 10 + ROW_MM * len(colours))
-    page = Page(8 + sum(2 * height + 20 for height in tall) + below)
+    page = Page(8 + sum(2 * height + 21 for height in tall) + below)
     page.write(0, 0, title, WIDTH_MM, fontsize=8, fontweight="bold")
     top = 6.0
     for row, height in zip(rows, tall, strict=True):
@@ -47,17 +48,20 @@ def draw_label_transfer(
             own = shown[shown["section"] == name]
             window = maps[name].window()
             wide = heights[name] / map_aspect(maps[name])
-            for step, column, words in ((0, "label", "own"), (height + 5, "transferred", "given")):
+            for step, column, words in (
+                (0, "label", "own"),
+                (height + 6, "transferred", "from others"),
+            ):
                 page.write(left, top + step, f"{name}, {words}", width, fontsize=7)
                 axes = page.panel(left, top + step + 4, wide, heights[name])
                 paint_types(axes, maps[name], own[column], window, colours)
-            page.scale_bar(left, top + height + 9.6 + heights[name], wide, window.width_um)
-        top += 2 * height + 20
+            page.scale_bar(left, top + height + 10.6 + heights[name], wide, window.width_um)
+        top += 2 * height + 21
     draw_legend(page, 0, top, "label", list(colours), colours)
     latent = scores[scores["space"] == "latent"]
     _draw_scores(page, LEGEND_MM, top, latent)
     if len(latent):
-        words = "own label against label from other sections, all"
+        words = "labels from others against own"
         named = latent.rename(columns={"section": "reference"})
         draw_confusions(page, top, confusion, {ALL: words}, named)
     return page
@@ -70,9 +74,10 @@ def _draw_scores(page: Page, left: float, top: float, latent: pd.DataFrame) -> N
                    fontsize=6, color="0.4")  # fmt: skip
         return
     for place, words in enumerate(SCORES.values()):
-        page.write(left + 14 + 8 * place, top, words, 8, fontsize=5.5, color="0.4")
+        x = left + NAME_MM + COLUMN_MM * place
+        page.write(x, top, words, fontsize=5.2, color="0.4")
     for number, row in enumerate(latent.to_dict("records"), 1):
-        page.write(left, top + ROW_MM * number, row["section"], 13, fontsize=6)
+        y = top + ROW_MM * number
+        page.write(left, y, row["section"], NAME_MM - 1, fontsize=6)
         for place, column in enumerate(SCORES):
-            page.write(left + 14 + 8 * place, top + ROW_MM * number, f"{row[column]:.2f}", 8,
-                       fontsize=6)  # fmt: skip
+            page.write(left + NAME_MM + COLUMN_MM * place, y, f"{row[column]:.2f}", fontsize=6)

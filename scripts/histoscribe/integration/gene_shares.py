@@ -1,7 +1,7 @@
 """Which genes' molecules a factor stands for, given where it is: estimated from counts at the end.
 
-Gradient steps that fit factors move a loading by a few natural logarithms at most, so that genes are
-ranked rightly but differ too little from each other to be read as shares.
+Gradient steps that fit factors move a loading by a few natural logarithms at most, so that genes
+are ranked rightly but differ too little from each other to be read as shares.
 """
 
 from dataclasses import dataclass

@@ -11,8 +11,8 @@ PERPLEXITY = 30  # Korsunsky et al., Nat Methods 2019
 UNITS = 20_000  # drawn where there are more: means need no more
 SILHOUETTE_UNITS = 5_000  # all pairs are taken
 MIXING_COLUMNS = [
-    "space", "n_units", "n_sections", "ilisi", "n_labelled", "n_labels", "clisi",
-    "silhouette_section", "silhouette_label",
+    "space", "n_units", "n_sections", "ilisi", "ilisi_equal", "silhouette_section", "n_labelled",
+    "n_labels", "clisi", "silhouette_label",
 ]  # fmt: skip
 
 
@@ -23,15 +23,18 @@ def mixing(
 
     iLISI is the mean over units of the effective number of sections among a unit's neighbours (1 to
     n_sections, more is better mixed), cLISI that of labels (from 1, less is better), both after
-    Korsunsky et al. 2019 with perplexity 30. Silhouettes (-1 to 1) are those of sections, lower
-    being better, and of labels, higher being better. At most 20,000 units, drawn at random. Without
-    labels, or with one alone, what needs them is NaN.
+    Korsunsky et al. 2019 with perplexity 30. `ilisi_equal` takes as many units of each section as
+    the smallest has, so that a small section beside a large one counts, too. Silhouettes (-1 to 1)
+    are those of sections, lower being better, and of labels, higher being better. At most 20,000
+    units, drawn at random. Without labels, or with one alone, what needs them is NaN.
     """
     drawn = _drawn(len(position), UNITS, seed)
     position, section = position[drawn], section[drawn]
     row: dict[str, object] = dict.fromkeys(MIXING_COLUMNS, np.nan)
     row |= {"space": space, "n_units": len(drawn), "n_sections": len(np.unique(section))}
     row["ilisi"] = float(lisi(position, section).mean())
+    equal = _equal(section, seed)
+    row["ilisi_equal"] = float(lisi(position[equal], section[equal]).mean())
     few = _drawn(len(position), SILHOUETTE_UNITS, seed)
     row["silhouette_section"] = _silhouette(position[few], section[few])
     known = np.zeros(len(drawn), dtype=bool)
@@ -70,6 +73,14 @@ def _silhouette(position: np.ndarray, label: np.ndarray) -> float:
     if not 2 <= len(np.unique(label)) < len(label):
         return float("nan")
     return float(silhouette_samples(position, label).mean())
+
+
+def _equal(section: np.ndarray, seed: int) -> np.ndarray:
+    """Rows with as many of each section as the smallest has, drawn at random."""
+    rng = np.random.default_rng(seed)
+    names, sizes = np.unique(section, return_counts=True)
+    drawn = (rng.choice(np.flatnonzero(section == n), sizes.min(), replace=False) for n in names)
+    return np.sort(np.concatenate(list(drawn)))
 
 
 def _drawn(n: int, most: int, seed: int) -> np.ndarray:
