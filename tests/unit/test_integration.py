@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from histoscribe.errors import UserError
 from histoscribe.integration import losses
-from histoscribe.integration.domains import DomainSettings, by_size, find_domains
+from histoscribe.integration.domains import DomainSettings, by_size, find_domains, units_alike
 from histoscribe.integration.ensemble import checkpoints_in, consensus, integrate
 from histoscribe.integration.genes import shared_genes
 from histoscribe.integration.matching import matched_offsets, mutual_neighbours
@@ -321,6 +321,15 @@ def test_a_small_section_counts_as_much_as_a_large_one():
     assert mixed["ilisi_equal"] > 1.8
     apart = mixing("latent", rng.random((630, 3)) + 9 * section[:, None], section, None, seed=0)
     assert apart["ilisi_equal"] == pytest.approx(1, abs=0.05)
+
+
+def test_many_units_find_nearly_all_of_their_nearest(monkeypatch):
+    latent = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
+    exact = units_alike(latent, 15, seed=0).index
+    monkeypatch.setattr("histoscribe.integration.domains.EXACT_UNITS", 1000)
+    found = units_alike(latent, 15, seed=0).index
+    assert (found[:, 0] == np.arange(2000)).all()
+    assert np.mean([len(set(a) & set(b)) / 15 for a, b in zip(exact, found, strict=True)]) > 0.95
 
 
 def test_domains_are_numbered_by_size():

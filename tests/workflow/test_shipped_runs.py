@@ -19,6 +19,20 @@ def test_demo_plans(workplace):
     assert "import_nuclei" not in jobs and "tune_model" not in jobs
 
 
+def test_a_predicted_section_is_integrated_with_measured_ones(workplace):
+    entry = {"measured": ["section-1", "section-2"], "predicted": ["section-3"]}
+    config = workplace.write_config(
+        "integrated", base="config/demo/config.yaml", integrations={"both": entry}
+    )
+    words = workplace.run("-n", "--configfile", config)
+    jobs = jobs_of(words)
+    assert jobs["integrate_sections"] == jobs["find_domains"] == jobs["interpret_factors"] == 1
+    assert jobs["transfer_labels"] == 1 and "infer_genes" not in jobs
+    rule = words.split("rule integrate_sections:")[1].split("output:")[0]
+    assert "predicted/section-3.h5ad" in rule and "sections/section-3" not in rule
+    assert "sections/section-1/units.h5ad" in rule
+
+
 def test_demo_plans_to_tune_its_experiments(workplace):
     arguments = ["-n", "tune", "--configfile", "config/demo/config.yaml"]
     jobs = jobs_of(workplace.run(*arguments))

@@ -6,8 +6,8 @@ from histoscribe.figures.agreement import draw_confusions
 from histoscribe.figures.integration import domain_colours, draw_legend, map_aspect, mapped_section
 from histoscribe.figures.panels import WIDTH_MM, Page
 from histoscribe.figures.types import paint_types
-from histoscribe.integration.label_scores import ALL
 
+ALL = "all"  # sections together, in the tables
 A_ROW = 4  # sections
 GAP_MM = 4.0
 LEGEND_MM, MATRIX_MM = 26.0, 76.0

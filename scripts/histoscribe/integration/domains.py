@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from pynndescent import NNDescent
 from sklearn.mixture import GaussianMixture
 
-from histoscribe.clustering import leiden, nearest_neighbours, shared_neighbours
+from histoscribe.clustering import Neighbours, leiden, nearest_neighbours, shared_neighbours
 
 N_STARTS = 10
 MIXTURE_UNITS = 50_000  # drawn to fit where there are more
+EXACT_UNITS = 50_000
 SMALLEST_VARIANCE = 1e-4
 
 
@@ -25,8 +27,20 @@ def find_domains(latent: np.ndarray, settings: DomainSettings, seed: int) -> np.
     """Domain of each unit (n_units,), from 0 for the largest; `latent` (n_units, width)."""
     if settings.n_domains is not None:
         return mixture_domains(latent, settings.n_domains, seed)
-    graph = shared_neighbours(nearest_neighbours(latent, settings.n_neighbours))
+    graph = shared_neighbours(units_alike(latent, settings.n_neighbours, seed))
     return leiden(graph, settings.leiden_resolution, seed)
+
+
+def units_alike(latent: np.ndarray, n_neighbours: int, seed: int) -> Neighbours:
+    """The nearest units of each in `latent` (n_units, width), itself first.
+
+    Exact up to 50,000 units; beyond, by nearest-neighbour descent (Dong et al., WWW 2011), whose
+    cost hardly grows faster than the number of units.
+    """
+    if len(latent) <= EXACT_UNITS:
+        return nearest_neighbours(latent, n_neighbours)
+    search = NNDescent(latent, n_neighbors=n_neighbours, random_state=seed, n_jobs=1)
+    return Neighbours(*search.neighbor_graph)
 
 
 def mixture_domains(latent: np.ndarray, n_domains: int, seed: int) -> np.ndarray:
