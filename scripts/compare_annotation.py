@@ -5,14 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from histoscribe.annotation.agreement import (
-    AGREEMENT_COLUMNS,
-    agreement,
-    confusion,
-    neighbourhood_enrichment,
-    proportions,
-    silhouette,
-)
+from histoscribe.annotation.agreement import neighbourhood_enrichment, proportions, silhouette
+from histoscribe.annotation.labellings import AGREEMENT_COLUMNS, agreement, confusion
 from histoscribe.annotation.labels import read_labels
 from histoscribe.annotation.levels import BROAD, CLUSTER, TYPE, shared_units
 from histoscribe.joblog import job_log

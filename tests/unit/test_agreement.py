@@ -7,14 +7,8 @@ import pytest
 import squidpy as sq
 from sklearn import metrics
 
-from histoscribe.annotation.agreement import (
-    AGREEMENT_COLUMNS,
-    agreement,
-    confusion,
-    neighbourhood_enrichment,
-    proportions,
-    silhouette,
-)
+from histoscribe.annotation.agreement import neighbourhood_enrichment, proportions, silhouette
+from histoscribe.annotation.labellings import AGREEMENT_COLUMNS, agreement, confusion
 from histoscribe.annotation.levels import shared_units
 from histoscribe.neighbourhood import typical_reach
 

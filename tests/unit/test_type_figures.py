@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from figure_text import overlapping, width_mm
 
-from histoscribe.annotation.agreement import AGREEMENT_COLUMNS, agreement, confusion, proportions
+from histoscribe.annotation.agreement import proportions
+from histoscribe.annotation.labellings import AGREEMENT_COLUMNS, agreement, confusion
 from histoscribe.figures.agreement import Sides, draw_agreement, score_words, zones
 from histoscribe.figures.maps import MappedUnits
 from histoscribe.figures.style import use_style

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from histoscribe.annotation.agreement import agreement, confusion
+from histoscribe.annotation.labellings import agreement, confusion
 
 ALL = "all"
 MEASURES = ["ari", "nmi", "accuracy", "accuracy_by_chance", "balanced_accuracy", "kappa"]
