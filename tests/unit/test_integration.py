@@ -34,6 +34,11 @@ NEAREST = {"cell": 8, "spot": 4}
 QUICK = TrainingSettings(n_networks=2, n_factors=4, latent_width=8, hidden_width=32, n_steps=60)
 
 
+@pytest.fixture(autouse=True)
+def few_steps_of_factors(monkeypatch):
+    monkeypatch.setattr("histoscribe.integration.spatial_factors.N_STEPS", 50)
+
+
 def section(name, seed, shift=0.0, n_genes=N_GENES, kind="cell", scale=1.0, is_flipped=False):
     """Cells on a grid in two domains, left and right, whose genes differ; `shift` is a batch's."""
     rng = np.random.default_rng(seed)
@@ -258,7 +263,8 @@ def test_a_consensus_keeps_what_networks_share():
     assert share_of_chance(found) < 0.08
 
 
-def test_factors_are_the_programs_that_units_were_made_of():
+def test_factors_are_the_programs_that_units_were_made_of(monkeypatch):
+    monkeypatch.setattr("histoscribe.integration.spatial_factors.N_STEPS", 1000)
     units, domain = together(shift=0.0)
     latent = (2.0 * domain[:, None] - 1).astype(np.float32)
     factors, shares = fit_factors(units, latent, 2, 5.0, seed=0, device=torch.device("cpu"))
