@@ -33,6 +33,13 @@ def main(
     facts = pd.DataFrame(parts).rename(columns={"name": "section"})
     replicates = Replicates.of(facts[["section", "group", "donor"]], order)
     LOG.info("%d sections, %d replicates", len(facts), len(replicates.rank))
+    groups_of = facts.groupby("donor")["group"].nunique()
+    several = groups_of.index[groups_of > 1]
+    if len(several):
+        LOG.warning(
+            "donors in several groups (%s): p takes these as independent, and is too small",
+            ", ".join(map(str, several)),
+        )
     units = read_h5ad(units_path)
     section = units.obs["section"].astype(str).to_numpy()
     latent = units.obsm["latent"]

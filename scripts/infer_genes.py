@@ -1,4 +1,4 @@
-"""Infer genes that a section never measured, from like units of the sections that did."""
+"""Infer genes that a section never measured, from the sections that did."""
 
 import logging
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import anndata as ad
 import pandas as pd
 
+from histoscribe.errors import UserError, problem
 from histoscribe.integration.genes import most_variable
-from histoscribe.integration.inference import describe, infer_genes
+from histoscribe.integration.inference import describe, donors_of, drawn_units, infer_genes
 from histoscribe.integration.sections import read_section
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, recall, record
@@ -17,7 +18,7 @@ LOG = logging.getLogger(__name__)
 
 
 def main(
-    latent: Path,
+    latent_path: Path,
     parts: list[dict],
     paths: list[Path],
     into: list[str],
@@ -26,17 +27,25 @@ def main(
     seed: int,
     output: Path,
 ) -> None:
-    units = read_h5ad(latent)
+    units = read_h5ad(latent_path)
     sections, latents = [], []
-    for part, path in zip(parts, paths, strict=True):
-        if part["name"] == name or part["name"] not in into:
-            sections.append(read_section(part["name"], path, part["is_predicted"], part["unit"]))
-            latents.append(units.obsm["latent"][(units.obs["section"] == part["name"]).to_numpy()])
-    described = describe(sections, latents, recall(units.uns)["genes_used"], seed)
-    receiver = next(its for its in described if its.section.name == name)
-    donors = [its for its in described if its is not receiver]
+    of_name = {part["name"]: (part, path) for part, path in zip(parts, paths, strict=True)}
+    for lender in [*(part["name"] for part in donors_of(parts, name, into)), name]:
+        part, path = of_name[lender]
+        section = read_section(lender, path, part["is_predicted"], part["unit"])
+        latent = units.obsm["latent"][(units.obs["section"] == lender).to_numpy()]
+        if lender != name:
+            section, latent = drawn_units(section, latent, seed)
+        sections.append(section)
+        latents.append(latent)
+    *donors, receiver = describe(sections, latents, recall(units.uns)["genes_used"], seed)
     if isinstance(genes, int):
         lacked = {g for donor in donors for g in donor.section.genes} - set(receiver.section.genes)
+        if not lacked:
+            raise UserError(
+                problem(f"infer_genes, into {name}", "a section that measures all genes of the "
+                        "others", "one that lacks some", "Take it out of into, or name genes.")
+            )  # fmt: skip
         genes = most_variable([donor.section for donor in donors], sorted(lacked), genes)
     values = infer_genes(receiver, donors, genes)
     LOG.info("%s: %d genes inferred", name, len(genes))
@@ -53,7 +62,7 @@ def main(
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
-            latent=Path(snakemake.input.latent),
+            latent_path=Path(snakemake.input.latent),
             parts=snakemake.params.parts,
             paths=[Path(path) for path in snakemake.input.sections],
             into=snakemake.params.into,

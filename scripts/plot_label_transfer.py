@@ -21,10 +21,18 @@ def main(
     outputs: list[Path],
 ) -> None:
     use_style(style)
-    shown = pd.read_csv(labels, sep="\t", dtype={"section": str, "unit": str, "label": str})
+    shown = _read_text(labels)
     shown[["x_um", "y_um"]] = read_h5ad(units).obsm["spatial"]
-    page = draw_label_transfer(shown, read_table(scores), read_table(confusion), title)
+    page = draw_label_transfer(shown, read_table(scores), _read_text(confusion), title)
     save_figure(page.figure, shown, outputs)
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """A table whose labels stay text, as numbers too; only an empty cell is missing."""
+    columns = ("section", "unit", "label", "transferred", "against", "reference", "predicted")
+    return pd.read_csv(
+        path, sep="\t", dtype=dict.fromkeys(columns, str), keep_default_na=False, na_values=[""]
+    )
 
 
 if __name__ == "__main__" and "snakemake" in globals():

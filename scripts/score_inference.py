@@ -1,4 +1,4 @@
-"""Score inferred genes by genes that were hidden while sections were integrated."""
+"""Score inferred genes by some that were hidden from a section while it was integrated."""
 
 from pathlib import Path
 
@@ -7,18 +7,20 @@ import numpy as np
 import pandas as pd
 
 from histoscribe.evaluation.scores import pearson
+from histoscribe.integration.hiding import without_genes
 from histoscribe.integration.inference import (
     N_LIKE,
     SCORE_COLUMNS,
-    UNITS,
     describe,
+    donors_of,
+    drawn_units,
     infer_genes,
     log_expression,
     transferred_genes,
 )
-from histoscribe.integration.sections import Section, read_section, some_units
+from histoscribe.integration.sections import Section, read_section
 from histoscribe.joblog import job_log
-from histoscribe.provenance import recall
+from histoscribe.provenance import RECORD_KEY, recall, record
 from histoscribe.storage import read_h5ad, write_h5ad, written_whole
 
 
@@ -34,23 +36,22 @@ def main(
     integrated = read_h5ad(latent)
     facts = recall(integrated.uns)
     hidden = facts["hidden_genes"]
-    rng = np.random.default_rng(seed)
-    sections, latents = [], []
+    known = {}
     for part, path in zip(parts, paths, strict=True):
         section = read_section(part["name"], path, part["is_predicted"], part["unit"])
-        drawn = np.sort(rng.permutation(section.n_units)[:UNITS])
         own = integrated.obsm["latent"][(integrated.obs["section"] == section.name).to_numpy()]
-        sections.append(some_units(section, drawn))
-        latents.append(own[drawn])
-    described = describe(sections, latents, facts["genes_used"], seed)
-    donors = [its for its in described if its.section.name not in into]
+        known[section.name] = drawn_units(section, own, seed)
     rows, maps = [], []
-    for receiver in (its for its in described if its.section.name in into):
-        section = receiver.section
+    for name in into:
+        section, latent = known[name]
+        givers = [known[part["name"]] for part in donors_of(parts, name, into)]
+        sections = [*(donor for donor, _ in givers), without_genes(section, hidden)]
+        latents = [*(its for _, its in givers), latent]
+        *donors, receiver = describe(sections, latents, facts["genes_used"], seed)
         median = float(np.median(section.totals()))
         measured = log_expression(section, hidden, median).toarray()
         inferred = infer_genes(receiver, donors, hidden)
-        table = pd.DataFrame({"section": section.name, "gene": hidden})
+        table = pd.DataFrame({"section": name, "gene": hidden})
         table["share_of_units_with"] = (measured > 0).mean(axis=0)
         table["pcc"] = pearson(measured, inferred)
         for column, n_like in (("pcc_like_units", N_LIKE), ("pcc_nearest", 1)):
@@ -59,7 +60,9 @@ def main(
         maps.append(_mapped(section, hidden, measured, inferred))
     with written_whole(scores_path) as partial:
         pd.concat(rows)[SCORE_COLUMNS].to_csv(partial, sep="\t", index=False, float_format="%.5g")
-    write_h5ad(ad.concat(maps), maps_path)
+    joined = ad.concat(maps)
+    joined.uns[RECORD_KEY] = record(into=into, hidden_genes=hidden, seed=seed)
+    write_h5ad(joined, maps_path)
 
 
 def _mapped(

@@ -15,14 +15,20 @@ SPACES = ("unintegrated", "latent")
 
 
 def main(
-    units: Path, n_neighbours: int, labels_path: Path, scores_path: Path, confusion_path: Path
+    units: Path,
+    tissue_of: dict[str, str],
+    n_neighbours: int,
+    labels_path: Path,
+    scores_path: Path,
+    confusion_path: Path,
 ) -> None:
     integrated = read_h5ad(units)
     section = integrated.obs["section"].to_numpy().astype(str)
     label = integrated.obs["label"].astype(object)
+    tissue = integrated.obs["section"].astype(str).map(tissue_of).to_numpy()
     scores = []
     for space in SPACES:
-        found = transfer_labels(integrated.obsm[space], section, label, n_neighbours)
+        found = transfer_labels(integrated.obsm[space], tissue, label, n_neighbours)
         scores += label_scores(space, section, label, found["transferred"])
     for name in pd.unique(section):
         own = found[section == name]
@@ -45,6 +51,7 @@ if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
             units=Path(snakemake.input.units),
+            tissue_of={part["name"]: part["tissue"] for part in snakemake.params.parts},
             n_neighbours=snakemake.params.n_neighbours,
             labels_path=Path(snakemake.output.labels),
             scores_path=Path(snakemake.output.scores),

@@ -33,6 +33,11 @@ class Part:
     group: str | None
     donor: str
 
+    @property
+    def tissue(self) -> str:
+        """What is the same for a section as measured and as predicted."""
+        return self.sample or self.name
+
 
 def parts_of(entry: dict, run: "Run", predictable: list[str], data_dir: Path) -> list[Part]:
     """The sections that one entry of `integrations` names, in their order: measured ones, predicted
@@ -87,6 +92,12 @@ def check_integrations(
         problems += _absent_files(entry, where, data_dir)
         parts = parts_of(entry, run, predictable, data_dir)
         problems += _problems_together([part.name for part in parts], entry, where)
+        tissues = [part.tissue for part in parts]
+        if "stack" in entry and len(set(tissues)) < len(tissues):
+            twice = next(name for name in tissues if tissues.count(name) > 1)
+            remedy = "Leave one of them out of the integration that is stacked."
+            found = f"{twice} as measured and as predicted"
+            problems.append(problem(f"{where}/stack", found, "each section once", remedy))
         if "gradient" in entry:
             problems += _gradient_problems(parts, entry["gradient"], f"{where}/gradient")
     if problems:

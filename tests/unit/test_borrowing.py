@@ -10,9 +10,11 @@ from scipy import sparse
 from histoscribe.errors import UserError
 from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.borrowing import like_units, transfer_labels
+from histoscribe.integration.genes import most_variable
 from histoscribe.integration.hiding import hidden_genes, without_genes
 from histoscribe.integration.inference import (
     describe,
+    donors_of,
     infer_genes,
     log_expression,
     strips_of,
@@ -73,6 +75,7 @@ def test_transferred_labels_are_scored_by_section():
     assert table.loc["one", "accuracy"] == pytest.approx(0.75)
     assert table.loc["two", "accuracy"] == pytest.approx(2 / 3)
     assert table.loc["one", ["n_labels", "n_labels_elsewhere"]].tolist() == [3, 2]
+    assert table.loc["all", "n_labels_elsewhere"] == 2
     confusion = label_confusion(name, label, given)
     own = confusion[(confusion["against"] == "one") & (confusion["reference"] == "c")]
     assert own.set_index("predicted").loc["b", "n_units"] == 1
@@ -115,6 +118,39 @@ def test_each_gene_comes_from_the_sections_that_measure_it():
     assert means[1][1] < 0.7 * means[0][1]  # of both
     with pytest.raises(UserError, match="found G99; expected genes that a section"):
         infer_genes(described[2], described[:2], ["G99"])
+
+
+def test_donors_that_lack_a_gene_lend_none_of_it():
+    """Where a donor lacks a gene, transfer goes by the others alone, not by another gene."""
+    wide, among_wide = section("wide", 1)
+    narrow, among_narrow = section("narrow", 2, genes=20)
+    receiver, position = section("receiver", 3)
+    genes = list(narrow.genes)
+    latents = [among_wide, among_narrow, position]
+    wide, narrow, receiver = describe([wide, narrow, receiver], latents, genes, seed=0)
+    both = transferred_genes(receiver, [wide, narrow], ["G30"], 5)
+    library = [float(np.median(d.section.totals())) for d in (wide, narrow)]
+    assert library[0] != library[1]
+    alone = transferred_genes(receiver, [wide], ["G30"], 5)
+    assert np.corrcoef(both[:, 0], alone[:, 0])[0, 1] > 0.99
+    with pytest.raises(ValueError, match="narrow lacks"):
+        log_expression(narrow.section, ["G30"], 100.0)
+
+
+def test_donors_are_of_other_tissue():
+    names = ["one", "one.predicted", "two", "three"]
+    parts = [{"name": name, "tissue": name.removesuffix(".predicted")} for name in names]
+    lenders = donors_of(parts, "one", ["one", "three"])
+    assert [part["name"] for part in lenders] == ["two"]
+    with pytest.raises(UserError, match="no other tissue"):
+        donors_of(parts[:2], "one", ["one"])
+
+
+def test_genes_that_are_few_are_ranked_among_all():
+    one = section("one", 1)[0]
+    narrow = section("narrow", 2, genes=20)[0]
+    assert set(most_variable([one, narrow], ["G30", "G31"], 5)) == {"G30", "G31"}
+    assert most_variable([one], ["G99"], 5) == []
 
 
 def test_strips_are_even_and_run_along_the_section():

@@ -26,6 +26,7 @@ rule transfer_labels:
         mem_mb=4000,
         runtime=30,
     params:
+        parts=integrated_parts,
         n_neighbours=lambda wildcards: integration_settings(wildcards)["borrowing"][
             "label_neighbours"
         ],
@@ -69,7 +70,7 @@ rule plot_label_transfer:
 
 
 rule infer_genes:
-    """Genes that a section never measured, from like units of those that did."""
+    """Genes that a section never measured, from those that did."""
     input:
         sections=integrated_files,
         latent="<results>/integrated/{integration}/latent.h5ad",
@@ -118,7 +119,7 @@ use rule integrate_sections as integrate_without_genes with:
 
 
 rule score_inference:
-    """How well genes are inferred: by some that were hidden from the whole integration."""
+    """How well genes are inferred: by some that were hidden from the section."""
     input:
         sections=integrated_files,
         latent="<results>/integrated/{integration}/hidden/latent.h5ad",

@@ -43,7 +43,12 @@ def expression_of_part(part):
 def integrated_parts(wildcards):
     """The facts of the sections of an integration, as plain values."""
     return [
-        {"name": part.name, "is_predicted": part.is_predicted, "unit": part.unit}
+        {
+            "name": part.name,
+            "tissue": part.tissue,
+            "is_predicted": part.is_predicted,
+            "unit": part.unit,
+        }
         for part in INTEGRATIONS[wildcards.integration]
     ]
 
@@ -79,6 +84,13 @@ def is_labelled(integration):
 
 def inference_of(integration):
     return config["integrations"][integration].get("infer_genes") or {}
+
+
+def is_scored(integration):
+    """Whether genes are inferred, and some are hidden to score that."""
+    own = config["integrations"][integration].get("settings") or {}
+    n_hidden = merge(config["integration"], own)["borrowing"]["n_hidden"]
+    return bool(inference_of(integration)) and n_hidden > 0
 
 
 def receivers(wildcards):
@@ -121,7 +133,8 @@ def integration_files():
         into = inference_of(integration).get("into", [])
         tables = ["mixing", "domains", "loadings", "factors", "variable_genes"]
         tables += ["enriched"] * has_terms() + ["gradient"] * (integration in GRADIENTS)
-        tables += ["label_transfer"] * is_labelled(integration) + ["inference"] * bool(into)
+        tables += ["label_transfer"] * is_labelled(integration)
+        tables += ["inference"] * is_scored(integration)
         made += expand(f"<results>/integrated/{integration}/{{table}}.tsv", table=tables)
         made += expand(f"<results>/integrated/{integration}/inferred/{{name}}.h5ad", name=into)
     files = ["stack.h5ad", "alignments.tsv"]
@@ -134,7 +147,7 @@ def integration_figures():
     for integration in INTEGRATIONS:
         figures = ["domains", "factors"] + ["gradient"] * (integration in GRADIENTS)
         figures += ["labels"] * is_labelled(integration)
-        figures += ["inference"] * bool(inference_of(integration))
+        figures += ["inference"] * is_scored(integration)
         made += expand(
             f"<results>/figures/integrated/{integration}/{{figure}}.{{ending}}",
             figure=figures,

@@ -24,7 +24,7 @@ rule integrate_sections:
     threads: 2
     resources:
         mem_mb=8000,
-        runtime=120,
+        runtime=240,
         gpu=1,
     params:
         parts=integrated_parts,

@@ -86,7 +86,7 @@ def _draw_scores(page: Page, scores: pd.DataFrame) -> None:
     axes.set_xlabel("PCC of hidden genes over units; line and number: mean", fontsize=6.5)
     axes.axvline(0, color="0.8", linewidth=0.6, zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-    lines = [f"{scores['gene'].nunique()} genes that were hidden", "from all, and then inferred"]
+    lines = [f"{scores['gene'].nunique()} genes that were hidden", "from a section, then inferred"]
     for number, words in enumerate(lines):
         left, top = SCORES_WIDE_MM + 56, 8 + 3.2 * number
         page.write(left, top, words, fontsize=6.5, color="0.3")

@@ -24,18 +24,19 @@ def like_units(of: np.ndarray, among: np.ndarray, n_neighbours: int) -> sparse.c
 
 
 def transfer_labels(
-    position: np.ndarray, section: np.ndarray, label: pd.Series, n_neighbours: int
+    position: np.ndarray, tissue: np.ndarray, label: pd.Series, n_neighbours: int
 ) -> pd.DataFrame:
-    """Labels of units by the labelled units of all other sections, never by their own section's.
+    """Labels of units by the labelled units of all other tissue, never by their own section's.
 
-    `position` (n_units, width), `section` (n_units,), `label` (n_units,) with NaN for unknown. One
+    `position` (n_units, width), `tissue` (n_units,) the section, which is the same for measured and
+    predicted units of one; `label` (n_units,) with NaN for unknown. One
     row a unit, indexed as `label`: `transferred`, the label of the largest weight (NaN where no
     other section has labels), and `confidence`, its share of the weight.
     """
     table = pd.DataFrame({"transferred": None, "confidence": np.nan}, index=label.index)
     is_known = label.notna().to_numpy()
-    for name in pd.unique(section):
-        own, donors = section == name, is_known & (section != name)
+    for name in pd.unique(tissue):
+        own, donors = tissue == name, is_known & (tissue != name)
         if not donors.any():
             continue
         codes, names = pd.factorize(label[donors].astype(str), sort=True)

@@ -67,6 +67,7 @@ def integrate(
         history = trainer.train(kept)
         latents.append(trainer.latent())
         histories.append(pd.DataFrame(history).assign(network=number + 1))
+        del trainer, kept, networks, optimisers  # before the next takes as much memory
     latent = consensus(latents)
     factors, proportions = fit_factors(
         together, latent, settings.n_factors, settings.evenness_weight, seed, torch_setup.device()

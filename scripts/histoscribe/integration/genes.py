@@ -62,8 +62,8 @@ def most_variable(sections: list[Section], among: list[str], n_genes: int) -> li
     """
     scores = pd.DataFrame(index=among)
     for section in sections:
-        found = _found_genes(section)
-        scores[section.name] = _standardised_variance(section, found[found.isin(among)])
+        if section.genes.isin(among).any():
+            scores[section.name] = _standardised_variance(section, _found_genes(section))
     mean = scores.mean(axis=1).dropna()
     return list(mean.sort_values(ascending=False, kind="stable").index[:n_genes])
 

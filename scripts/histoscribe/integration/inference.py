@@ -4,6 +4,7 @@ Expression is regressed on where units lie in the latent space, which knows thei
 on their own expression of the genes that all sections measure, standardised in each section.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,11 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from histoscribe.errors import UserError, problem
 from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.borrowing import like_units
-from histoscribe.integration.sections import Section
+from histoscribe.integration.sections import Section, some_units
 
-UNITS = 20_000  # of a section drawn to score, and to regress on, where there are more
+UNITS = 20_000  # of a section drawn to regress on and to score, where there are more
+GENES_AT_ONCE = 1000
+LEAST_SHARED = 10
 UNITS_AT_ONCE = 10_000
 N_COMPONENTS = 30
 PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1)  # by unit, relative to the features' variance
@@ -43,9 +46,16 @@ class Described:
 def describe(sections: list[Section], latents: list[np.ndarray], genes: list[str], seed: int):
     """Sections with their units' places in the latent space and in components of `genes`.
 
-    `latents` (n_units, width) each; `genes` that some section lacks are left out.
+    `latents` (n_units, width) each; `genes` that some section lacks are left out. Raises UserError
+    where fewer than 10 are left.
     """
     shared = [gene for gene in genes if all(gene in section.genes for section in sections)]
+    if len(shared) < LEAST_SHARED:
+        raise UserError(
+            problem("infer_genes", f"{len(shared)} genes that are integrated on and that "
+                    f"{', '.join(s.name for s in sections)} all measure", f"{LEAST_SHARED} or more",
+                    "Leave out the section whose panel is another.")
+        )  # fmt: skip
     owns = standardised(sections, shared, seed)
     scale = [np.sqrt(np.vstack(parts).var(axis=0).sum()) for parts in (latents, owns)]
     return [
@@ -54,11 +64,34 @@ def describe(sections: list[Section], latents: list[np.ndarray], genes: list[str
     ]
 
 
+def donors_of(parts: list[dict], name: str, into: list[str]) -> list[dict]:
+    """Parts that may lend genes to the section `name`: of other tissue, and not under `into`."""
+    tissue = {part["name"]: part["tissue"] for part in parts}
+    donors = [p for p in parts if p["name"] not in into and p["tissue"] != tissue[name]]
+    if not donors:
+        raise UserError(
+            problem(f"infer_genes, into {name}", "no other tissue among the sections", "another "
+                    "section that measures more genes", "Add one, or leave infer_genes out.")
+        )  # fmt: skip
+    return donors
+
+
+def drawn_units(section: Section, latent: np.ndarray, seed: int) -> tuple[Section, np.ndarray]:
+    """At most 20,000 units of a section, and their places in the latent space."""
+    drawn = np.sort(np.random.default_rng(seed).permutation(section.n_units)[:UNITS])
+    return some_units(section, drawn), latent[drawn]
+
+
 def log_expression(section: Section, genes: list[str], library: float) -> sparse.csr_matrix:
-    """log1p of counts scaled to a `library` of molecules, (n_units, n_genes) sparse float32."""
+    """log1p of counts scaled to a `library` of molecules, (n_units, n_genes) sparse float32.
+
+    The section measures all `genes`.
+    """
     total = section.totals()
     scale = np.divide(library, total, out=np.zeros_like(total), where=total > 0)
     place = section.genes.get_indexer(genes)
+    if (place < 0).any():
+        raise ValueError(f"{section.name} lacks some of the genes")
     values = (sparse.diags(scale) @ section.counts[:, place]).tocsr().astype(np.float32)
     np.log1p(values.data, out=values.data)
     return values
@@ -75,7 +108,7 @@ def standardised(sections: list[Section], genes: list[str], seed: int) -> list[n
         its = log_expression(section, genes, float(np.median(section.totals())))
         mean, variance = mean_variance_axis(its, axis=0)
         spread = np.maximum(np.sqrt(variance), LEAST_SPREAD)
-        some = rng.permutation(section.n_units)[:UNITS]
+        some = rng.permutation(section.n_units)[: UNITS // len(sections)]
         values.append(its)
         moments.append((mean, spread))
         drawn.append((its[some].toarray() - mean) / spread)
@@ -96,6 +129,26 @@ def infer_genes(receiver: Described, donors: list[Described], genes: list[str]) 
     measure a gene; its penalty is the one that predicts held-out strips of the donors best. Raises
     UserError for a gene that none measures.
     """
+    library = _library(donors)
+    features = receiver.features()
+    inferred = np.empty((len(features), len(genes)), dtype=np.float32)
+    for chosen, able in _measuring(donors, genes):
+        names = [genes[number] for number in chosen]
+        known = np.vstack([donor.features() for donor in able])
+        values = [log_expression(donor.section, names, library).toarray() for donor in able]
+        strips = np.concatenate([strips_of(donor.section.xy_um) for donor in able])
+        inferred[:, chosen] = _regressed(known, np.vstack(values), strips, features)
+    return np.maximum(inferred, 0.0)
+
+
+def _library(donors: list[Described]) -> float:
+    return float(np.median(np.concatenate([donor.section.totals() for donor in donors])))
+
+
+def _measuring(
+    donors: list[Described], genes: list[str]
+) -> Iterator[tuple[np.ndarray, list[Described]]]:
+    """Numbers of genes that the same donors measure, some at once, and these donors."""
     measures = np.vstack([donor.section.genes.get_indexer(genes) >= 0 for donor in donors])
     lacking = [gene for gene, n in zip(genes, measures.sum(axis=0), strict=True) if n == 0]
     if lacking:
@@ -103,18 +156,11 @@ def infer_genes(receiver: Described, donors: list[Described], genes: list[str]) 
             problem("infer_genes, genes", ", ".join(lacking[:10]),
                     "genes that a section not under into measures", "Correct the names.")
         )  # fmt: skip
-    library = float(np.median(np.concatenate([donor.section.totals() for donor in donors])))
-    features = receiver.features()
-    inferred = np.empty((len(features), len(genes)), dtype=np.float32)
     for pattern in np.unique(measures, axis=1).T:
         chosen = np.flatnonzero((measures == pattern[:, None]).all(axis=0))
-        names = [genes[number] for number in chosen]
         able = [donor for donor, does in zip(donors, pattern, strict=True) if does]
-        known = np.vstack([donor.features() for donor in able])
-        values = [log_expression(donor.section, names, library).toarray() for donor in able]
-        strips = np.concatenate([strips_of(donor.section.xy_um) for donor in able])
-        inferred[:, chosen] = _regressed(known, np.vstack(values), strips, features)
-    return np.maximum(inferred, 0.0)
+        for start in range(0, len(chosen), GENES_AT_ONCE):
+            yield chosen[start : start + GENES_AT_ONCE], able
 
 
 def strips_of(xy_um: np.ndarray) -> np.ndarray:
@@ -150,7 +196,11 @@ def transferred_genes(
 
     Transfer from neighbours, without integration or regression: what inference is held against.
     """
-    library = float(np.median(np.concatenate([donor.section.totals() for donor in donors])))
-    values = sparse.vstack([log_expression(donor.section, genes, library) for donor in donors])
-    weights = like_units(receiver.own, np.vstack([donor.own for donor in donors]), n_like)
-    return (weights @ values).toarray()
+    library = _library(donors)
+    transferred = np.empty((len(receiver.own), len(genes)), dtype=np.float32)
+    for chosen, able in _measuring(donors, genes):
+        names = [genes[number] for number in chosen]
+        values = sparse.vstack([log_expression(d.section, names, library) for d in able])
+        weights = like_units(receiver.own, np.vstack([donor.own for donor in able]), n_like)
+        transferred[:, chosen] = (weights @ values).toarray()
+    return transferred

@@ -21,14 +21,15 @@ def label_scores(
     """
     both = (label.notna() & transferred.notna()).to_numpy()
     rows = []
+    known = pd.DataFrame({"label": label, "section": section}).dropna().astype(str)
+    n_sections = known.groupby("label")["section"].nunique()
     for name in [*pd.unique(section[both]), ALL] if both.any() else []:
         own = both & (section == name) if name != ALL else both
         labels = label[own].astype(str)
-        others = label[(section != name) & label.notna().to_numpy()].astype(str)
         measured = agreement(labels, transferred[own].astype(str), name, "label")
         row = {"space": space, "section": name, "n_units": int(own.sum())}
         row |= {"n_labels": labels.nunique()}
-        row["n_labels_elsewhere"] = int(np.isin(labels.unique(), others.unique()).sum())
+        row["n_labels_elsewhere"] = int((n_sections[labels.unique()] > 1).sum())
         rows.append(row | {key: measured[key] for key in MEASURES})
     return rows
 

@@ -28,13 +28,14 @@ def mixing(
     are those of sections, lower being better, and of labels, higher being better. At most 20,000
     units, drawn at random. Without labels, or with one alone, what needs them is NaN.
     """
+    equal = _equal(section, seed)
+    lisi_equal = float(lisi(position[equal], section[equal]).mean())
     drawn = _drawn(len(position), UNITS, seed)
     position, section = position[drawn], section[drawn]
     row: dict[str, object] = dict.fromkeys(MIXING_COLUMNS, np.nan)
     row |= {"space": space, "n_units": len(drawn), "n_sections": len(np.unique(section))}
     row["ilisi"] = float(lisi(position, section).mean())
-    equal = _equal(section, seed)
-    row["ilisi_equal"] = float(lisi(position[equal], section[equal]).mean())
+    row["ilisi_equal"] = lisi_equal
     few = _drawn(len(position), SILHOUETTE_UNITS, seed)
     row["silhouette_section"] = _silhouette(position[few], section[few])
     known = np.zeros(len(drawn), dtype=bool)
@@ -76,10 +77,11 @@ def _silhouette(position: np.ndarray, label: np.ndarray) -> float:
 
 
 def _equal(section: np.ndarray, seed: int) -> np.ndarray:
-    """Rows with as many of each section as the smallest has, drawn at random."""
+    """Rows with as many of each section as the smallest has, at most 20,000, drawn at random."""
     rng = np.random.default_rng(seed)
     names, sizes = np.unique(section, return_counts=True)
-    drawn = (rng.choice(np.flatnonzero(section == n), sizes.min(), replace=False) for n in names)
+    n_each = max(min(sizes.min(), UNITS // len(names)), 1)
+    drawn = (rng.choice(np.flatnonzero(section == n), n_each, replace=False) for n in names)
     return np.sort(np.concatenate(list(drawn)))
 
 

@@ -39,13 +39,13 @@ class Together:
     def n_units(self) -> int:
         return len(self.section)
 
-    def log_values(self) -> sparse.csr_matrix:
-        """log1p of counts scaled to the median library, that of all sections alike."""
+    def log_values(self, rows: np.ndarray | slice = slice(None)) -> sparse.csr_matrix:
+        """log1p of counts scaled to the median library of all units, (n_rows, n_genes)."""
         some = self.library > 0
         scale = np.zeros(self.n_units, dtype=np.float32)
         scale[some] = np.median(self.library[some]) / self.library[some]
-        values = self.counts.copy()
-        values.data *= np.repeat(scale, np.diff(values.indptr))
+        values = self.counts[rows].copy()
+        values.data *= np.repeat(scale[rows], np.diff(values.indptr))
         np.log1p(values.data, out=values.data)
         return values
 
@@ -55,10 +55,9 @@ class Together:
         A gene that a section does not measure is taken for its mean over those that do.
         """
         rng = np.random.default_rng(seed)
-        log_values, drawn = self.log_values(), []
-        for number in range(len(self.names)):
-            own = np.flatnonzero(self.section == number)
-            drawn.append(log_values[rng.permutation(own)[:UNITS]].toarray())
+        of_section = (np.flatnonzero(self.section == n) for n in range(len(self.names)))
+        rows = [rng.permutation(own)[:UNITS] for own in of_section]
+        drawn = [self.log_values(some).toarray() for some in rows]
         weight = self.measured / np.maximum(self.measured.sum(axis=0), 1)
         usual = (np.vstack([values.mean(axis=0) for values in drawn]) * weight).sum(axis=0)
         for values, is_measured in zip(drawn, self.measured, strict=True):
