@@ -69,10 +69,13 @@ def integrated_labels(wildcards):
     return [source_file(RUN.sections[samples[name]].labels) for name in names]
 
 
-def integration_settings(wildcards):
+def settings_of(integration):
     """The config's settings of integration, with what an integration has of its own."""
-    own = config["integrations"][wildcards.integration].get("settings") or {}
-    return merge(config["integration"], own)
+    return merge(config["integration"], config["integrations"][integration].get("settings") or {})
+
+
+def integration_settings(wildcards):
+    return settings_of(wildcards.integration)
 
 
 def is_labelled(integration):
@@ -88,8 +91,7 @@ def inference_of(integration):
 
 def is_scored(integration):
     """Whether genes are inferred, and some are hidden to score that."""
-    own = config["integrations"][integration].get("settings") or {}
-    n_hidden = merge(config["integration"], own)["borrowing"]["n_hidden"]
+    n_hidden = settings_of(integration)["borrowing"]["n_hidden"]
     return bool(inference_of(integration)) and n_hidden > 0
 
 

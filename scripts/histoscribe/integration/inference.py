@@ -43,7 +43,9 @@ class Described:
         return np.hstack([self.latent, self.own])
 
 
-def describe(sections: list[Section], latents: list[np.ndarray], genes: list[str], seed: int):
+def describe(
+    sections: list[Section], latents: list[np.ndarray], genes: list[str], seed: int
+) -> list[Described]:
     """Sections with their units' places in the latent space and in components of `genes`.
 
     `latents` (n_units, width) each; `genes` that some section lacks are left out. Raises UserError
