@@ -189,6 +189,15 @@ def test_mutual_neighbours_are_mutual():
         assert (distance[:, b] < distance[a, b]).sum() < 5
 
 
+def test_the_start_has_what_neighbours_share_and_hardly_any_noise():
+    units, domain = together(shift=0.0)
+    latent = Trainer(units, QUICK, seed=0).latent()
+    spread = latent.std(axis=0)
+    first, *others = np.argsort(-spread)
+    assert abs(np.corrcoef(latent[:, first], domain)[0, 1]) > 0.9
+    assert spread[others].max() < 0.25 * spread[first]
+
+
 @pytest.mark.parametrize("encoder", ["attention", "convolution"])
 def test_sections_mix_and_domains_stay(encoder):
     units, domain = together()

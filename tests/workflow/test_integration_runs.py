@@ -39,7 +39,7 @@ def files(*names):
 
 @pytest.fixture(scope="module")
 def results(workplace):
-    training = {"n_steps": 40, "n_networks": 1, "n_factors": 4}
+    training = {"n_steps": 300, "n_networks": 1, "n_factors": 4}
     settings = {"training": training, "domains": {"n_domains": 4}, "borrowing": {"n_hidden": 5}}
     listed = files("one", "other", "third")
     for name, group in (("one", "early"), ("other", "late"), ("third", "late")):

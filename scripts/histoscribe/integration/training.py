@@ -3,11 +3,11 @@
 As published, the game of encoder and discriminators is won by these after some 2,000 steps, and
 results hang on seed and step. Here it stays in balance, and noise is not learnt by heart:
 sections are first brought onto each other by matching units, which leaves little to tell apart; the
-encoder starts at principal components of what is left, not at chance; discriminators are narrow,
-take several steps for one of the encoder, so that none runs ahead, and weigh less than what is to
-be decoded; what a half of a unit's neighbours shows is decoded into the other half, through a
-latent space with noise; and learning rates fall to nothing over a fixed number of steps, the one
-rule for stopping.
+encoder starts at components of what is left that neighbours share, not at chance; discriminators
+are narrow, take several steps for one of the encoder, so that none runs ahead, and weigh less than
+what is to be decoded; what a half of a unit's neighbours shows is decoded into the other half,
+through a latent space with noise; and learning rates fall to nothing over a fixed number of steps,
+the one rule for stopping.
 """
 
 import logging
@@ -39,6 +39,7 @@ UNITS_AT_ONCE = 1024
 LEAST_DRAWN = 32  # of a section at a step
 LEAST_SPREAD = 1e-6
 STARTED_FROM = 5000  # units
+WIDE = 4  # times the latent width: components that those of the start are looked for in
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,26 @@ class Trainer:
         self.opponent = torch.optim.Adam(self.discriminators.parameters(), settings.learning_rate)
 
     def _start_at_components(self, rows: np.ndarray) -> None:
-        """Begin with principal components of some units' features, not with chance."""
+        """Begin with components of features that both halves of units' neighbours show.
+
+        Each is shrunk by its reliability: what both halves share of its variance, so that noise
+        has no part in the start.
+        """
+        rng = np.random.default_rng(self.seed)
         batches = np.array_split(rows, -(-len(rows) // UNITS_AT_ONCE))
         with torch.inference_mode():
             features = torch.cat([self.features(batch) for batch in batches]).cpu().numpy()
-        width = min(self.settings.latent_width, *features.shape)
-        found = PCA(width, random_state=self.seed).fit(features)
-        self.network.start_at(*(_tensor(x, self.device) for x in (found.mean_, found.components_)))
+            halves = [self.two_views(batch, rng) for batch in batches]
+        n_wide = min(WIDE * self.settings.latent_width, *features.shape)
+        wide = PCA(n_wide, random_state=self.seed).fit(features)
+        one, other = (wide.transform(torch.cat(half).cpu().numpy()) for half in zip(*halves))
+        shared = (one.T @ other + other.T @ one) / (2 * len(rows))
+        variance, turn = np.linalg.eigh(shared)
+        largest = np.argsort(-variance)[: self.settings.latent_width]
+        whole = (wide.transform(features) @ turn[:, largest]).var(axis=0)
+        reliability = np.clip(variance[largest] / np.maximum(whole, LEAST_SPREAD), 0.0, 1.0)
+        found = wide.mean_, turn[:, largest].T @ wide.components_, reliability
+        self.network.start_at(*(_tensor(x, self.device) for x in found))
 
     def features(self, rows: np.ndarray) -> torch.Tensor:
         """Features of some units averaged over their neighbours, (n_rows, n_genes)."""
