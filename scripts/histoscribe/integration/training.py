@@ -145,7 +145,9 @@ class Trainer:
             halves = [self.two_views(batch, rng) for batch in batches]
         n_wide = min(WIDE * self.settings.latent_width, *features.shape)
         wide = PCA(n_wide, random_state=self.seed).fit(features)
-        one, other = (wide.transform(torch.cat(half).cpu().numpy()) for half in zip(*halves))
+        one, other = (
+            wide.transform(torch.cat(half).cpu().numpy()) for half in zip(*halves, strict=True)
+        )
         shared = (one.T @ other + other.T @ one) / (2 * len(rows))
         variance, turn = np.linalg.eigh(shared)
         largest = np.argsort(-variance)[: self.settings.latent_width]
