@@ -208,7 +208,7 @@ def test_sections_mix_and_domains_stay(encoder):
         hidden_width=64,
         n_steps=250,
         encoder=encoder,
-        adversarial_weight=1.0,  # in few steps
+        adversarial_weight=1.0,  # so that fewer steps do
     )
     made = integrate(units, settings, seed=0, threads=1)
     found = find_domains(made.latent, DomainSettings(n_domains=2), seed=0)
