@@ -202,11 +202,11 @@ def test_the_start_has_what_neighbours_share_and_hardly_any_noise():
 def test_sections_mix_and_domains_stay(encoder):
     units, domain = together()
     settings = TrainingSettings(
-        n_networks=2,
+        n_networks=1,
         n_factors=4,
         latent_width=8,
         hidden_width=64,
-        n_steps=250,
+        n_steps=1000,
         encoder=encoder,
         adversarial_weight=1.0,  # so that fewer steps do
     )
