@@ -25,7 +25,7 @@ from histoscribe.storage import read_h5ad, write_h5ad, written_whole
 
 
 def main(
-    latent: Path,
+    latent_path: Path,
     parts: list[dict],
     paths: list[Path],
     into: list[str],
@@ -33,7 +33,7 @@ def main(
     scores_path: Path,
     maps_path: Path,
 ) -> None:
-    integrated = read_h5ad(latent)
+    integrated = read_h5ad(latent_path)
     facts = recall(integrated.uns)
     hidden = facts["hidden_genes"]
     known = {}
@@ -79,7 +79,7 @@ def _mapped(
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         main(
-            latent=Path(snakemake.input.latent),
+            latent_path=Path(snakemake.input.latent),
             parts=snakemake.params.parts,
             paths=[Path(path) for path in snakemake.input.sections],
             into=snakemake.params.into,

@@ -21,7 +21,7 @@ COLOURS = ("#0072B2", "#999999", "#CCCCCC")
 
 
 def shown_genes(scores: pd.DataFrame) -> dict[str, str]:
-    """Genes at fixed ranks of the scores in the latent space, by what rank: good and bad alike."""
+    """Genes at fixed ranks of the scores, by what rank: good and bad alike."""
     ranked = scores.groupby("gene")["pcc"].mean().sort_values()
     place = {words: round(share * (len(ranked) - 1)) for words, share in SHOWN.items()}
     return {words: ranked.index[number] for words, number in place.items()}

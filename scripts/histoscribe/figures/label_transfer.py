@@ -11,7 +11,6 @@ ALL = "all"  # sections together, in the tables
 A_ROW = 4  # sections
 GAP_MM = 4.0
 LEGEND_MM, MATRIX_MM = 26.0, 76.0
-LABELS = {"label": "own", "transferred": "from others"}
 SCORES = {
     "accuracy": "accuracy",
     "accuracy_by_chance": "chance",
