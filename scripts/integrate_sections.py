@@ -4,14 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import anndata as ad
-import numpy as np
 import pandas as pd
 
 from histoscribe.integration.ensemble import checkpoints_in, integrate
 from histoscribe.integration.genes import shared_genes
 from histoscribe.integration.hiding import hidden_genes, without_genes
 from histoscribe.integration.sections import check_together, read_section
-from histoscribe.integration.together import gather
+from histoscribe.integration.spatial_factors import Fitted, fit_factors
+from histoscribe.integration.together import Together, gather
 from histoscribe.integration.training import TrainingSettings
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, record
@@ -28,9 +28,10 @@ def main(
     threads: int,
     hide: dict | None,
     latent_path: Path,
-    loadings_path: Path,
+    loadings_path: Path | None,
     history_path: Path,
 ) -> None:
+    """Factors are fitted where a path of loadings is given."""
     sections = [
         read_section(part["name"], path, part["is_predicted"], part["unit"])
         for part, path in zip(parts, paths, strict=True)
@@ -43,34 +44,37 @@ def main(
     chosen = shared_genes(sections, genes["n_variable"], genes["small_panel"])
     together = gather(sections, chosen, neighbours["n_nearest"], neighbours["radius_um"])
     made = integrate(together, training, seed, threads, latent_path.parent)
-    factors = [f"factor_{number + 1}" for number in range(training.n_factors)]
-    units = ad.AnnData(
-        obs=together.obs(),
-        obsm={
-            "spatial": together.xy_um,
-            "latent": made.latent,
-            "factors": made.proportions,
-            "unintegrated": together.components(training.latent_width, seed),
-        },
-    )
+    units = ad.AnnData(obs=together.obs(), obsm={"spatial": together.xy_um, "latent": made.latent})
+    if loadings_path is not None:
+        fitted = fit_factors(
+            together, made.latent, training.n_factors, training.evenness_weight, seed
+        )
+        units.obsm["factors"] = fitted.proportions
+        units.obsm["unintegrated"] = together.components(training.latent_width, seed)
+        write_loadings(fitted, together, loadings_path)
     units.uns[RECORD_KEY] = record(
         sections=parts, genes=genes, neighbours=neighbours, training=asdict(training), seed=seed,
         genes_used=chosen, hidden_genes=hidden,
     )  # fmt: skip
     write_h5ad(units, latent_path)
-    loadings = pd.DataFrame(made.loadings.T, index=chosen, columns=factors)
-    offsets = pd.DataFrame(made.section_gene.T, index=chosen, columns=together.names)
-    offsets[~together.measured.T] = np.nan
-    table = loadings.join(offsets.add_prefix("log_offset "))
-    with written_whole(loadings_path) as partial:
-        table.rename_axis("gene").to_csv(partial, sep="\t", float_format="%.6g")
     with written_whole(history_path) as partial:
         made.history.to_csv(partial, sep="\t", index=False, float_format="%.6g")
     for checkpoint in checkpoints_in(latent_path.parent):
         checkpoint.unlink()
 
 
+def write_loadings(fitted: Fitted, together: Together, path: Path) -> None:
+    """A row a gene: its share of each factor, and each section's offset (natural logarithm)."""
+    factors = [f"factor_{number + 1}" for number in range(len(fitted.loadings))]
+    loadings = pd.DataFrame(fitted.loadings.T, index=together.genes, columns=factors)
+    offsets = pd.DataFrame(fitted.log_offset.T, index=together.genes, columns=together.names)
+    table = loadings.join(offsets.add_prefix("log_offset "))
+    with written_whole(path) as partial:
+        table.rename_axis("gene").to_csv(partial, sep="\t", float_format="%.6g")
+
+
 if __name__ == "__main__" and "snakemake" in globals():
+    given = snakemake.output.get("loadings")
     with job_log(snakemake.log[0]):
         main(
             parts=snakemake.params.parts,
@@ -82,6 +86,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             threads=snakemake.threads,
             hide=snakemake.params.get("hide"),
             latent_path=Path(snakemake.output.latent),
-            loadings_path=Path(snakemake.output.loadings),
+            loadings_path=None if given is None else Path(given),
             history_path=Path(snakemake.output.history),
         )

@@ -21,6 +21,7 @@ from scipy import sparse
 from histoscribe.integration.domains import DomainSettings, find_domains
 from histoscribe.integration.ensemble import integrate
 from histoscribe.integration.sections import Section
+from histoscribe.integration.spatial_factors import fit_factors
 from histoscribe.integration.together import gather
 from histoscribe.integration.training import TrainingSettings
 
@@ -44,6 +45,7 @@ for name in ("one", "other"):
 together = gather(sections, list(sections[0].genes), {"bin": 10}, None)
 settings = TrainingSettings(encoder="convolution", n_steps=10)
 made = integrate(together, settings, 0, threads=2)
+fit_factors(together, made.latent, settings.n_factors, settings.evenness_weight, 0)
 find_domains(made.latent, DomainSettings(n_domains=8), 0)
 """
 DENSE = """

@@ -67,9 +67,7 @@ def interpreted():
     found = refit_shares(trained, [Counted(counts, proportions, np.zeros(N_GENES))])
     table = pd.DataFrame(found, FACTORS, GENES)
     use = proportions.mean(axis=0)
-    genes = factor_genes(
-        table, specificity(table, use), pd.DataFrame(trained, FACTORS, GENES)
-    )  # fmt: skip
+    genes = factor_genes(table, specificity(table, use))
     return proportions, shares, found, genes
 
 

@@ -99,7 +99,6 @@ rule infer_genes:
 use rule integrate_sections as integrate_without_genes with:
     output:
         latent="<results>/integrated/{integration}/hidden/latent.h5ad",
-        loadings=temp("<results>/integrated/{integration}/hidden/loadings.tsv"),
         history="<results>/integrated/{integration}/hidden/training.tsv",
     log:
         "<logs>/integrate_without_genes/{integration}.log",

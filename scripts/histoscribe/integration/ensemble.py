@@ -2,7 +2,8 @@
 
 One network's latent space hangs on the batches and the noise that it saw. Several are trained alike
 on others, and the mean of their latent spaces, turned onto each other, is kept: what they share
-adds up, and what each has made up on its own does not. Spatial factors are then read off it.
+adds up, and what each has made up on its own does not. What still sets sections apart is taken
+out of it cluster by cluster (soft_clusters).
 """
 
 import logging
@@ -15,7 +16,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from histoscribe import torch_setup
 from histoscribe.integration.checkpoint import Checkpoint
-from histoscribe.integration.spatial_factors import fit_factors
+from histoscribe.integration.soft_clusters import mix_sections
 from histoscribe.integration.together import Together
 from histoscribe.integration.training import Trainer, TrainingSettings
 
@@ -26,17 +27,9 @@ N_TURNS = 3
 
 @dataclass(frozen=True)
 class Integrated:
-    """What integration makes of all units, float32.
-
-    `latent` (n_units, width); `proportions` (n_units, n_factors) and `loadings` (n_factors,
-    n_genes) are shares, rows sum to 1; `section_gene` (n_sections, n_genes) the logarithms of what
-    a section's rates are multiplied with; `history` the loss's terms a step of each network.
-    """
+    """`latent` space of all units, (n_units, width) float32; `history`, the loss's terms a step."""
 
     latent: np.ndarray
-    proportions: np.ndarray
-    loadings: np.ndarray
-    section_gene: np.ndarray
     history: pd.DataFrame
 
 
@@ -68,17 +61,10 @@ def integrate(
         latents.append(trainer.latent())
         histories.append(pd.DataFrame(history).assign(network=number + 1))
         del trainer, kept, networks, optimisers  # before the next takes as much memory
-    latent = consensus(latents)
-    factors, proportions = fit_factors(
-        together, latent, settings.n_factors, settings.evenness_weight, seed, torch_setup.device()
+    latent = mix_sections(
+        consensus(latents), together.section, settings.mixing_rounds, settings.mixing_penalty, seed
     )
-    return Integrated(
-        latent=latent,
-        proportions=proportions,
-        loadings=factors.loadings().detach().cpu().numpy(),
-        section_gene=factors.section_gene.detach().cpu().numpy(),
-        history=pd.concat(histories, ignore_index=True),
-    )
+    return Integrated(latent, pd.concat(histories, ignore_index=True))
 
 
 def consensus(latents: list[np.ndarray]) -> np.ndarray:

@@ -38,11 +38,8 @@ def specificity(shares: pd.DataFrame, use: np.ndarray) -> pd.DataFrame:
     )
 
 
-def factor_genes(
-    shares: pd.DataFrame, specific: pd.DataFrame, trained: pd.DataFrame
-) -> pd.DataFrame:
-    """A row a factor and gene: factor, gene, loading, log2_fold, share, trained_share; by falling
-    log2_fold. `trained` are shares as loadings.tsv has them.
+def factor_genes(shares: pd.DataFrame, specific: pd.DataFrame) -> pd.DataFrame:
+    """A row a factor and gene: factor, gene, loading, log2_fold, share; by falling log2_fold.
 
     `loading` is what genes are ranked by, as by enrich_terms: the `log2_fold` of `specific`, or 0
     where that is below 0.5, since a factor's largest shares are those of genes found everywhere.
@@ -53,7 +50,6 @@ def factor_genes(
             "gene": np.tile(shares.columns, len(shares)),
             "log2_fold": specific.to_numpy().ravel(),
             "share": shares.to_numpy().ravel(),
-            "trained_share": trained.to_numpy().ravel(),
         }
     )
     table["loading"] = table["log2_fold"].where(table["log2_fold"] >= LEAST_LOG2_FOLD, 0.0)
@@ -62,7 +58,7 @@ def factor_genes(
         ["factor", "log2_fold"], key=lambda c: c.map(order) if c.name == "factor" else -c,
         kind="stable", ignore_index=True,
     )  # fmt: skip
-    return table[["factor", "gene", "loading", "log2_fold", "share", "trained_share"]]
+    return table[["factor", "gene", "loading", "log2_fold", "share"]]
 
 
 def describe_factors(units: ad.AnnData, genes: pd.DataFrame) -> pd.DataFrame:

@@ -34,14 +34,12 @@ class IntegrationNetwork(nn.Module):
         self.from_latent = nn.Linear(latent_width + SECTION_WIDTH, hidden_width)
         self.to_genes = nn.Linear(hidden_width, n_genes)
 
-    def start_at(
-        self, mean: torch.Tensor, directions: torch.Tensor, reliability: torch.Tensor
-    ) -> None:
+    def start_at(self, mean: torch.Tensor, directions: torch.Tensor) -> None:
         """Begin with components of the features, as if encoder and decoder were linear.
 
-        `mean` (n_genes,), `directions` (n, n_genes) of length 1, `reliability` (n,) from 0 to 1,
-        that a component is shrunk by. It passes through a pair of hidden units of opposite sign:
-        elu(x) - elu(-x) is nearly straight. All other hidden units begin without effect.
+        `mean` (n_genes,), `directions` (n, n_genes) of length 1. Each passes through a pair of
+        hidden units of opposite sign: elu(x) - elu(-x) is nearly straight. All other hidden units
+        begin without effect.
         """
         n = min(len(directions), self.to_latent.out_features, self.to_latent.in_features // 2)
         one, other, directions = slice(0, n), slice(n, 2 * n), directions[:n]
@@ -57,7 +55,7 @@ class IntegrationNetwork(nn.Module):
             self.to_genes.bias.copy_(mean)
             numbers = torch.arange(n)
             for part, sign in ((one, 1.0), (other, -1.0)):
-                self.to_latent.weight[numbers, numbers + part.start] = sign * reliability[:n]
+                self.to_latent.weight[numbers, numbers + part.start] = sign
                 self.from_latent.weight[numbers + part.start, numbers] = 0.5 * sign
                 self.to_genes.weight[:, part] = 0.5 * sign * directions.T
 

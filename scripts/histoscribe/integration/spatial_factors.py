@@ -3,12 +3,16 @@
 The Poisson factors of INSPIRE (Zhao et al., Nat Genet 2026, Methods).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from histoscribe import torch_setup
 from histoscribe.integration import losses
+from histoscribe.integration.gene_shares import Counted, refit_shares
 from histoscribe.integration.together import Together
 
 LEAST_SHARE_OF_GENE = 1e-7
@@ -54,19 +58,30 @@ class SpatialFactors(nn.Module):
         return torch.log(share + losses.LEAST_SHARE) + self.section_gene[section]
 
 
-def fit_factors(
-    together: Together,
-    latent: np.ndarray,
-    n_factors: int,
-    evenness_weight: float,
-    seed: int,
-    device: torch.device,
-) -> tuple[SpatialFactors, np.ndarray]:
-    """Factors of a latent space that stays as it is, and each unit's shares, (n_units, n_factors).
+@dataclass(frozen=True)
+class Fitted:
+    """What factors are, float32.
 
-    `latent` (n_units, width) float32, in units of its usual spread.
+    `proportions` (n_units, n_factors) and `loadings` (n_factors, n_genes) are shares, rows sum to
+    1; `log_offset` (n_sections, n_genes) the logarithms of what a section's rates are multiplied
+    with, NaN where it does not measure a gene.
+    """
+
+    proportions: np.ndarray
+    loadings: np.ndarray
+    log_offset: np.ndarray
+
+
+def fit_factors(
+    together: Together, latent: np.ndarray, n_factors: int, evenness_weight: float, seed: int
+) -> Fitted:
+    """Factors of a latent space that stays as it is, (n_units, width) float32.
+
+    It is in units of its usual spread. Gradient steps find where factors are, and the genes' shares
+    are then estimated once more from the counts (gene_shares).
     """
     torch.manual_seed(seed)
+    device = torch_setup.device()
     factors = SpatialFactors(together, n_factors, latent.shape[1]).to(device)
     optimiser = torch.optim.Adamax(factors.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, N_STEPS)
@@ -90,4 +105,11 @@ def fit_factors(
         for start in range(0, together.n_units, UNITS_AT_ONCE):
             part = slice(start, start + UNITS_AT_ONCE)
             shares[part] = factors.proportions(torch.from_numpy(latent[part]).to(device)).cpu()
-    return factors, shares
+        start, offset = (x.cpu().numpy() for x in (factors.loadings(), factors.section_gene))
+    offset = np.where(together.measured, offset, np.nan)
+    own = [together.section == number for number in range(len(together.names))]
+    counted = [
+        Counted(together.counts[its], shares[its].astype(np.float64), log_offset)
+        for its, log_offset in zip(own, offset, strict=True)
+    ]
+    return Fitted(shares, refit_shares(start, counted).astype(np.float32), offset)

@@ -13,6 +13,7 @@ from histoscribe.integration.neighbours import neighbour_graph
 from histoscribe.integration.sections import Section
 
 CELL = "cell"
+PSEUDO_COUNT = 0.25  # molecules, at the median library
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class Together:
         return len(self.section)
 
     def log_values(self, rows: np.ndarray | slice = slice(None)) -> sparse.csr_matrix:
-        """log1p of counts scaled to the median library of all units, (n_rows, n_genes)."""
+        """log1p of counts scaled to four times the median library of all units, (n_rows, n_genes).
+
+        That is a pseudo-count of 1/4 at the median library, which stabilises variances where genes
+        are overdispersed by 1 (Ahlmann-Eltze & Huber, Nat Methods 2023).
+        """
         some = self.library > 0
         scale = np.zeros(self.n_units, dtype=np.float32)
-        scale[some] = np.median(self.library[some]) / self.library[some]
+        scale[some] = np.median(self.library[some]) / (PSEUDO_COUNT * self.library[some])
         values = self.counts[rows].copy()
         values.data *= np.repeat(scale[rows], np.diff(values.indptr))
         np.log1p(values.data, out=values.data)

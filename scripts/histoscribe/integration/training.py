@@ -6,8 +6,8 @@ sections are first brought onto each other by matching units, which leaves littl
 encoder starts at components of what is left that neighbours share, not at chance; discriminators
 are narrow, take several steps for one of the encoder, so that none runs ahead, and weigh less than
 what is to be decoded; what a half of a unit's neighbours shows is decoded into the other half,
-through a latent space with noise; and learning rates fall to nothing over a fixed number of steps,
-the one rule for stopping.
+through a latent space with noise; and learning rates fall to nothing over a number of steps that
+settings and the number of units fix, the one rule for stopping.
 """
 
 import logging
@@ -39,6 +39,7 @@ UNITS_AT_ONCE = 1024
 LEAST_DRAWN = 32  # of a section at a step
 LEAST_SPREAD = 1e-6
 STARTED_FROM = 5000  # units
+LEAST_SHARED = 0.3  # of a component's variance, by halves of neighbours
 WIDE = 4  # times the latent width: components that those of the start are looked for in
 
 
@@ -48,7 +49,9 @@ class TrainingSettings:
 
     `encoder` auto takes attention for up to `attention_up_to` units in all, and convolution over
     `n_convolutions` steps for more. `pairs` are the sections that discriminators tell apart:
-    consecutive ones, all pairs, or each from `reference`.
+    consecutive ones, all pairs, or each from `reference`. Training ends after `n_steps`, or once
+    units were drawn `most_epochs` times on average, so that few units are not learnt by heart.
+    `mixing_rounds` and `mixing_penalty` are those of soft_clusters.mix_sections, after training.
     """
 
     n_networks: int = 5
@@ -63,6 +66,7 @@ class TrainingSettings:
     pairs: str = "consecutive"
     reference: str | None = None
     n_steps: int = 1500
+    most_epochs: int = 350
     units_a_section: int = 256
     units_a_step: int = 2048
     learning_rate: float = 5e-4
@@ -70,7 +74,9 @@ class TrainingSettings:
     latent_noise: float = 1.0
     geometry_weight: float = 0.02
     evenness_weight: float = 5.0
-    adversarial_weight: float = 0.2
+    adversarial_weight: float = 0.1
+    mixing_rounds: int = 1
+    mixing_penalty: float = 1.0
 
 
 def pairs_of(names: list[str], settings: TrainingSettings) -> list[tuple[int, int]]:
@@ -114,6 +120,9 @@ class Trainer:
         self.neighbourhoods.scale_to_length(some, mean_over_neighbours(together.graph, 1)[some])
         per_section = max(settings.units_a_step // len(self.units), LEAST_DRAWN)
         self.n_drawn = min(settings.units_a_section, per_section)
+        a_step = sum(min(self.n_drawn, len(own)) for own in self.units)
+        enough = settings.most_epochs * together.n_units // a_step
+        self.n_steps = max(min(settings.n_steps, enough), 1)
         self.measured = torch.from_numpy(together.measured.astype(np.float32)).to(self.device)
         self.network = IntegrationNetwork(
             len(together.genes), len(together.names), settings.latent_width, settings.hidden_width
@@ -135,8 +144,8 @@ class Trainer:
     def _start_at_components(self, rows: np.ndarray) -> None:
         """Begin with components of features that both halves of units' neighbours show.
 
-        Each is shrunk by its reliability: what both halves share of its variance, so that noise
-        has no part in the start.
+        Those are left out of whose variance the halves share too little, so that noise has no part
+        in the start.
         """
         rng = np.random.default_rng(self.seed)
         batches = np.array_split(rows, -(-len(rows) // UNITS_AT_ONCE))
@@ -152,8 +161,8 @@ class Trainer:
         variance, turn = np.linalg.eigh(shared)
         largest = np.argsort(-variance)[: self.settings.latent_width]
         whole = (wide.transform(features) @ turn[:, largest]).var(axis=0)
-        reliability = np.clip(variance[largest] / np.maximum(whole, LEAST_SPREAD), 0.0, 1.0)
-        found = wide.mean_, turn[:, largest].T @ wide.components_, reliability
+        is_shared = variance[largest] > LEAST_SHARED * whole
+        found = wide.mean_, turn[:, largest[is_shared]].T @ wide.components_
         self.network.start_at(*(_tensor(x, self.device) for x in found))
 
     def features(self, rows: np.ndarray) -> torch.Tensor:
@@ -241,18 +250,21 @@ class Trainer:
     def train(self, kept: Checkpoint) -> list[dict[str, float]]:
         """All steps, or what is left of them after those `kept`; terms of the loss at each."""
         done, history = kept.resume()
-        n_steps = self.settings.n_steps
-        for number in tqdm(range(done + 1, n_steps + 1), desc="steps", disable=None):
+        for number in tqdm(range(done + 1, self.n_steps + 1), desc="steps", disable=None):
             for optimiser in (self.optimiser, self.opponent):
                 for group in optimiser.param_groups:
-                    group["lr"] = learning_rate_at(number, self.settings)
+                    group["lr"] = self._learning_rate(number)
             history.append({"step": number, **self.step(number)})
-            if number % CHECKPOINT_STEPS == 0 or number == n_steps:
+            if number % CHECKPOINT_STEPS == 0 or number == self.n_steps:
                 recent = pd.DataFrame(history[-CHECKPOINT_STEPS:]).mean()
                 told = ", ".join(f"{k} {v:.4g}" for k, v in recent.items() if k != "step")
                 LOG.info("step %d: %s", number, told)
                 kept.store(number, history)
         return history
+
+    def _learning_rate(self, step: int) -> float:
+        """Cosine decay to nothing."""
+        return self.settings.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / self.n_steps))
 
     def latent(self) -> np.ndarray:
         """Latent space of all units, (n_units, width) float32."""
@@ -268,11 +280,6 @@ class Trainer:
 def usual_spread(latent: torch.Tensor) -> torch.Tensor:
     """By how much units differ in a dimension, root mean square over dimensions."""
     return latent.var(dim=0).mean().sqrt() + LEAST_SPREAD
-
-
-def learning_rate_at(step: int, settings: TrainingSettings) -> float:
-    """Cosine decay to nothing."""
-    return settings.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / settings.n_steps))
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> torch.Tensor:
