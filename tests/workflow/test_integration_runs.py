@@ -41,6 +41,7 @@ def files(*names):
 def results(workplace):
     training = {"n_steps": 300, "n_networks": 1, "n_factors": 4}
     settings = {"training": training, "domains": {"n_domains": 4}, "borrowing": {"n_hidden": 5}}
+    settings["neighbours"] = {"n_nearest": {"cell": 6}}  # regions are 4 to 12 cells wide
     listed = files("one", "other", "third")
     for name, group in (("one", "early"), ("other", "late"), ("third", "late")):
         listed[name]["group"] = group

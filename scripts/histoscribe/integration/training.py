@@ -39,6 +39,7 @@ UNITS_AT_ONCE = 1024
 LEAST_DRAWN = 32  # of a section at a step
 LEAST_SPREAD = 1e-6
 STARTED_FROM = 5000  # units
+GENES_A_DIMENSION = 4  # or more: small panels have few programs, and the rest is noise
 LEAST_SHARED = 0.3  # of a component's variance, by halves of neighbours
 WIDE = 4  # times the latent width: components that those of the start are looked for in
 
@@ -49,7 +50,8 @@ class TrainingSettings:
 
     `encoder` auto takes attention for up to `attention_up_to` units in all, and convolution over
     `n_convolutions` steps for more. `pairs` are the sections that discriminators tell apart:
-    consecutive ones, all pairs, or each from `reference`. Training ends after `n_steps`, or once
+    consecutive ones, all pairs, or each from `reference`. The latent space is no wider than a
+    quarter of the genes. Training ends after `n_steps`, or once
     units were drawn `most_epochs` times on average, so that few units are not learnt by heart.
     `mixing_rounds` and `mixing_penalty` are those of soft_clusters.mix_sections, after training.
     """
@@ -124,15 +126,16 @@ class Trainer:
         enough = settings.most_epochs * together.n_units // a_step
         self.n_steps = max(min(settings.n_steps, enough), 1)
         self.measured = torch.from_numpy(together.measured.astype(np.float32)).to(self.device)
+        self.width = min(settings.latent_width, max(len(together.genes) // GENES_A_DIMENSION, 2))
         self.network = IntegrationNetwork(
-            len(together.genes), len(together.names), settings.latent_width, settings.hidden_width
+            len(together.genes), len(together.names), self.width, settings.hidden_width
         ).to(self.device)
-        self.factors = SpatialFactors(together, settings.n_factors, settings.latent_width)
+        self.factors = SpatialFactors(together, settings.n_factors, self.width)
         self.factors.to(self.device)
         self._start_at_components(some)
         self.pairs = pairs_of(together.names, settings)
         self.discriminators = nn.ModuleList(
-            Discriminator(settings.latent_width, settings.discriminator_width) for _ in self.pairs
+            Discriminator(self.width, settings.discriminator_width) for _ in self.pairs
         ).to(self.device)
         self.optimiser = torch.optim.Adamax(
             [*self.network.parameters(), *self.factors.parameters()],
@@ -152,14 +155,14 @@ class Trainer:
         with torch.inference_mode():
             features = torch.cat([self.features(batch) for batch in batches]).cpu().numpy()
             halves = [self.two_views(batch, rng) for batch in batches]
-        n_wide = min(WIDE * self.settings.latent_width, *features.shape)
+        n_wide = min(WIDE * self.width, *features.shape)
         wide = PCA(n_wide, random_state=self.seed).fit(features)
         one, other = (
             wide.transform(torch.cat(half).cpu().numpy()) for half in zip(*halves, strict=True)
         )
         shared = (one.T @ other + other.T @ one) / (2 * len(rows))
         variance, turn = np.linalg.eigh(shared)
-        largest = np.argsort(-variance)[: self.settings.latent_width]
+        largest = np.argsort(-variance)[: self.width]
         whole = (wide.transform(features) @ turn[:, largest]).var(axis=0)
         is_shared = variance[largest] > LEAST_SHARED * whole
         found = wide.mean_, turn[:, largest[is_shared]].T @ wide.components_
@@ -269,7 +272,7 @@ class Trainer:
     def latent(self) -> np.ndarray:
         """Latent space of all units, (n_units, width) float32."""
         n_units = self.together.n_units
-        latent = np.empty((n_units, self.settings.latent_width), dtype=np.float32)
+        latent = np.empty((n_units, self.width), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, n_units, UNITS_AT_ONCE):
                 rows = np.arange(start, min(start + UNITS_AT_ONCE, n_units))
