@@ -29,8 +29,10 @@ def mix_sections(
     none. Deterministic for a seed. Memory grows with units times clusters, of which there are 30 or
     fewer.
     """
-    rng = np.random.default_rng(seed)
     moved = latent = np.asarray(latent, dtype=np.float32)
+    if not n_rounds:
+        return latent
+    rng = np.random.default_rng(seed)
     is_of = np.eye(section.max() + 1, dtype=np.float32)[section]
     n_clusters = int(np.clip(len(latent) // UNITS_A_CLUSTER, 1, N_CLUSTERS))
     some = rng.permutation(len(latent))[:FITTED_UNITS]

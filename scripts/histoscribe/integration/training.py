@@ -51,8 +51,8 @@ class TrainingSettings:
     `encoder` auto takes attention for up to `attention_up_to` units in all, and convolution over
     `n_convolutions` steps for more. `pairs` are the sections that discriminators tell apart:
     consecutive ones, all pairs, or each from `reference`. The latent space is no wider than a
-    quarter of the genes. Training ends after `n_steps`, or once
-    units were drawn `most_epochs` times on average, so that few units are not learnt by heart.
+    quarter of the genes. Training ends after `n_steps`, or once units were drawn `most_epochs`
+    times on average, so that few units are not learnt by heart.
     `mixing_rounds` and `mixing_penalty` are those of soft_clusters.mix_sections, after training.
     """
 
@@ -165,6 +165,7 @@ class Trainer:
         largest = np.argsort(-variance)[: self.width]
         whole = (wide.transform(features) @ turn[:, largest]).var(axis=0)
         is_shared = variance[largest] > LEAST_SHARED * whole
+        is_shared[0] = True  # a start from nothing would not move
         found = wide.mean_, turn[:, largest[is_shared]].T @ wide.components_
         self.network.start_at(*(_tensor(x, self.device) for x in found))
 
