@@ -218,6 +218,7 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows).convert_dtypes()  # whole numbers stay so beside gaps
+    table = table.astype({"score": float, "seconds": float})  # 5.0 s is not 5
     return table[[*table.columns.drop("seconds"), "seconds"]]
 
 

@@ -2,10 +2,12 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -18,7 +20,7 @@ from histoscribe.errors import UserError
 from histoscribe.experiments import TUNABLE, resolve_experiments, tunable
 from histoscribe.models import KINDS, TrainingUnits
 from histoscribe.training import TrainingSettings, prepare
-from histoscribe.tuning import TuningSettings, best_override, trials_table, tune
+from histoscribe.tuning import SETTINGS, TuningSettings, best_override, trials_table, tune
 
 # Nearly a straight line, which can't follow what is planted below.
 BAD = {"n_waves": 32, "gamma": 0.001, "alphas": [1, 100], "n_folds": 2, "block_um": 200}
@@ -89,6 +91,25 @@ def test_the_best_trial_beats_bad_settings(unbroken):
     assert table.loc[0, ["gamma", "n_waves"]].tolist() == [BAD["gamma"], BAD["n_waves"]]
     assert table.loc[0, "score"] < 0.2 < 0.5 < unbroken.best_value == table["score"].max()
     assert (table["seconds"] >= 0).all()
+
+
+def test_whole_seconds_and_scores_are_still_numbers_with_a_point():
+    study = optuna.create_study()
+    start = datetime(2026, 1, 1)
+    trial = optuna.trial.create_trial(
+        value=1.0,
+        intermediate_values={0: 1.0},
+        user_attrs={SETTINGS: {"n_waves": 8}},
+    )
+    trial.datetime_start, trial.datetime_complete = start, start + timedelta(seconds=5)
+    study.add_trial(trial)
+    table = trials_table(study)
+    assert {c: str(table[c].dtype) for c in ("score", "n_waves", "seconds")} == {
+        "score": "float64",
+        "n_waves": "Int64",
+        "seconds": "float64",
+    }
+    assert table["seconds"].item() == 5
 
 
 def test_bad_trials_are_given_up_between_folds(unbroken):
