@@ -35,18 +35,20 @@ def main(
         section = read_section(lender, path, part["is_predicted"], part["unit"])
         latent = units.obsm["latent"][(units.obs["section"] == lender).to_numpy()]
         if lender != name:
-            section, latent = drawn_units(section, latent, seed)
+            section, latent = drawn_units(section, latent, len(parts), seed)
         sections.append(section)
         latents.append(latent)
-    *donors, receiver = describe(sections, latents, recall(units.uns)["genes_used"], seed)
     if isinstance(genes, int):
-        lacked = {g for donor in donors for g in donor.section.genes} - set(receiver.section.genes)
+        lenders, own = sections[:-1], sections[-1]
+        lacked = {gene for section in lenders for gene in section.genes} - set(own.genes)
         if not lacked:
             raise UserError(
                 problem(f"infer_genes, into {name}", "a section that measures all genes of the "
                         "others", "one that lacks some", "Take it out of into, or name genes.")
             )  # fmt: skip
-        genes = most_variable([donor.section for donor in donors], sorted(lacked), genes)
+        genes = most_variable(lenders, sorted(lacked), genes)
+    used = recall(units.uns)["genes_used"]
+    *donors, receiver = describe(sections, latents, used, genes, seed)
     values = infer_genes(receiver, donors, genes)
     LOG.info("%s: %d genes inferred", name, len(genes))
     inferred = ad.AnnData(values, obs=pd.DataFrame(index=receiver.section.units.astype(str)),
@@ -54,7 +56,7 @@ def main(
     inferred.obsm["spatial"] = receiver.section.xy_um
     inferred.uns[RECORD_KEY] = record(
         section=name, donors=[donor.section.name for donor in donors],
-        values="log1p of molecules at the donors' median library",
+        values="log1p of molecules at the median total of donors' units",
     )  # fmt: skip
     write_h5ad(inferred, output)
 

@@ -43,6 +43,7 @@ def main(
         sections = [without_genes(s, hidden) if s.name in hide["into"] else s for s in sections]
     chosen = shared_genes(sections, genes["n_variable"], genes["small_panel"])
     together = gather(sections, chosen, neighbours["n_nearest"], neighbours["radius_um"])
+    del sections  # with all their genes
     made = integrate(together, training, seed, threads, latent_path.parent)
     units = ad.AnnData(obs=together.obs(), obsm={"spatial": together.xy_um, "latent": made.latent})
     if loadings_path is not None:
@@ -50,7 +51,7 @@ def main(
             together, made.latent, training.n_factors, training.evenness_weight, seed
         )
         units.obsm["factors"] = fitted.proportions
-        units.obsm["unintegrated"] = together.components(training.latent_width, seed)
+        units.obsm["unintegrated"] = together.components(made.latent.shape[1], seed)
         write_loadings(fitted, together, loadings_path)
     units.uns[RECORD_KEY] = record(
         sections=parts, genes=genes, neighbours=neighbours, training=asdict(training), seed=seed,

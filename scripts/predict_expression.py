@@ -40,7 +40,7 @@ def main(
         target_sum=bundle.target_sum,
         bundle_sha256=file_digest(bundle_path),
         trained_on=bundle.provenance,
-        **{key: facts[key] for key in ("unit", "unit_shape", "unit_size_um")},
+        **{key: facts[key] for key in ("unit", "unit_shape", "unit_size_um", "um_per_px")},
     )
     write_h5ad(predicted, output)
 

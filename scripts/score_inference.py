@@ -40,16 +40,15 @@ def main(
     for part, path in zip(parts, paths, strict=True):
         section = read_section(part["name"], path, part["is_predicted"], part["unit"])
         own = integrated.obsm["latent"][(integrated.obs["section"] == section.name).to_numpy()]
-        known[section.name] = drawn_units(section, own, seed)
+        known[section.name] = drawn_units(section, own, len(parts), seed)
     rows, maps = [], []
     for name in into:
         section, latent = known[name]
         givers = [known[part["name"]] for part in donors_of(parts, name, into)]
         sections = [*(donor for donor, _ in givers), without_genes(section, hidden)]
         latents = [*(its for _, its in givers), latent]
-        *donors, receiver = describe(sections, latents, facts["genes_used"], seed)
-        median = float(np.median(section.totals()))
-        measured = log_expression(section, hidden, median).toarray()
+        *donors, receiver = describe(sections, latents, facts["genes_used"], hidden, seed)
+        measured = log_expression(section, hidden).toarray()
         inferred = infer_genes(receiver, donors, hidden)
         table = pd.DataFrame({"section": name, "gene": hidden})
         table["share_of_units_with"] = (measured > 0).mean(axis=0)

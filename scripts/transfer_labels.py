@@ -29,7 +29,7 @@ def main(
     scores = []
     for space in SPACES:
         found = transfer_labels(integrated.obsm[space], tissue, label, n_neighbours)
-        scores += label_scores(space, section, label, found["transferred"])
+        scores += label_scores(space, section, tissue, label, found["transferred"])
     for name in pd.unique(section):
         own = found[section == name]
         LOG.info("%s: %d of %d units labelled by others", name, own.notna().all(axis=1).sum(),

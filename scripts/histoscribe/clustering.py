@@ -11,6 +11,9 @@ from scipy import sparse
 from scipy.stats import false_discovery_control
 from sklearn.neighbors import NearestNeighbors
 
+USUAL_ITERATIONS, UNTIL_SETTLED = 2, -1
+SETTLED_UNITS = 50_000
+N_RUNS = 10
 MAX_LOG2_FOLD = 20  # of a gene that one side lacks, where the fold change is infinite
 RANKED_COLUMNS = ["cluster", "gene", "log2_fold_change", "z", "adjusted_p"]
 
@@ -47,7 +50,32 @@ def shared_neighbours(nearest: Neighbours) -> sparse.csr_matrix:
     return shared
 
 
-def leiden(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.ndarray:
+def steady_leiden(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.ndarray:
+    """As leiden, the clusters of the highest modularity of ten runs.
+
+    One run hangs on its random numbers where clusters are few. Each goes on until nothing moves; of
+    more than 50,000 units, for two rounds.
+    """
+    n_iterations = UNTIL_SETTLED if graph.shape[0] <= SETTLED_UNITS else USUAL_ITERATIONS
+    runs = [leiden(graph, resolution, seed * N_RUNS + n, n_iterations) for n in range(N_RUNS)]
+    return max(runs, key=lambda found: modularity(graph, found, resolution))
+
+
+def modularity(graph: sparse.csr_matrix, cluster: np.ndarray, resolution: float) -> float:
+    """Share of weights within clusters (n,) beyond `resolution` times what chance puts there.
+
+    Newman & Girvan, Phys Rev E 2004, with the resolution of Reichardt & Bornholdt, Phys Rev E 2006;
+    `graph` (n, n) is symmetric.
+    """
+    n = len(cluster)
+    is_of = sparse.csr_matrix((np.ones(n), (np.arange(n), cluster)))
+    between = (is_of.T @ graph @ is_of).toarray() / graph.sum()
+    return float(np.trace(between) - resolution * (between.sum(axis=0) ** 2).sum())
+
+
+def leiden(
+    graph: sparse.csr_matrix, resolution: float, seed: int, n_iterations: int = USUAL_ITERATIONS
+) -> np.ndarray:
     """Cluster of each unit, (n,) from 0 for the largest."""
     bare = ad.AnnData(obs=pd.DataFrame(index=pd.RangeIndex(graph.shape[0]).astype(str)))
     sc.tl.leiden(
@@ -55,7 +83,7 @@ def leiden(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.ndarray
         adjacency=graph,
         resolution=resolution,
         flavor="igraph",
-        n_iterations=2,
+        n_iterations=n_iterations,
         directed=False,
         random_state=seed,
     )

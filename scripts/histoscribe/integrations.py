@@ -82,9 +82,12 @@ def graded_parts(parts: list[Part], order: list[str]) -> list[Part]:
 
 
 def check_integrations(
-    integrations: dict, run: "Run", predictable: list[str], data_dir: Path
+    integrations: dict, usual: dict, run: "Run", predictable: list[str], data_dir: Path
 ) -> None:
-    """Raise one UserError with all that is wrong with the entries of `integrations`."""
+    """Raise one UserError with all that is wrong with the entries of `integrations`.
+
+    `usual` are the config's settings of all integrations.
+    """
     problems = []
     for name, entry in integrations.items():
         where = f"config, integrations/{name}"
@@ -92,6 +95,7 @@ def check_integrations(
         problems += _absent_files(entry, where, data_dir)
         parts = parts_of(entry, run, predictable, data_dir)
         problems += _problems_together([part.name for part in parts], entry, where)
+        problems += _reference_problems([part.name for part in parts], entry, usual, where)
         tissues = [part.tissue for part in parts]
         if "stack" in entry and len(set(tissues)) < len(tissues):
             twice = next(name for name in tissues if tissues.count(name) > 1)
@@ -132,7 +136,7 @@ def _absent_files(entry: dict, where: str, data_dir: Path) -> list[str]:
 
 
 def _problems_together(names: list[str], entry: dict, where: str) -> list[str]:
-    """Too few sections, two of one name, an order or a reference of others."""
+    """Too few sections, two of one name, an order of others, genes into others."""
     problems = []
     if len(names) < LEAST_SECTIONS:
         found = f"{len(names)} section" + ("s" if not names else f" ({names[0]})")
@@ -153,21 +157,29 @@ def _problems_together(names: list[str], entry: dict, where: str) -> list[str]:
         expected = f"some, but not all, of {', '.join(names)}"
         remedy = "Name the sections that lack genes which another one measures."
         problems.append(problem(f"{where}/infer_genes/into", ", ".join(into), expected, remedy))
-    settings = entry.get("settings") or {}
-    references = {
-        "settings/training": (settings.get("training") or {}).get("reference"),
-        "stack": (entry.get("stack") or {}).get("reference"),
-    }
-    for key, reference in references.items():
-        if reference is not None and reference not in names:
-            remedy = "Name one of its sections."
-            problems.append(
-                problem(f"{where}/{key}/reference", reference, ", ".join(names), remedy)
-            )
-    if "stack" in settings:
+    if "stack" in (entry.get("settings") or {}):
         remedy = "Move it there: it also says that the sections are to be stacked."
         problems.append(problem(f"{where}/settings", "stack", "stack beside settings", remedy))
     return problems
+
+
+def _reference_problems(names: list[str], entry: dict, usual: dict, where: str) -> list[str]:
+    """References that are not among the sections, or not given where one is needed."""
+    own = (entry.get("settings") or {}).get("training") or {}
+    training = usual["training"] | own
+    references = []
+    if training["pairs"] == "reference" or "reference" in own:
+        is_needed = training["pairs"] == "reference"
+        references.append(("settings/training/reference", training["reference"], is_needed))
+    if "stack" in entry:
+        stack = usual["stack"] | (entry["stack"] or {})
+        references.append(("stack/reference", stack["reference"], False))
+    remedy = "Name one of its sections, there or in integration."
+    return [
+        problem(f"{where}/{key}", str(reference), ", ".join(names), remedy)
+        for key, reference, is_needed in references
+        if reference not in names and (is_needed or reference is not None)
+    ]
 
 
 def _gradient_problems(parts: list[Part], order: list[str], where: str) -> list[str]:

@@ -29,8 +29,13 @@ def code_digest(script: str, *by_name: str) -> str:
             raise FileNotFoundError(PACKAGE / folder)
         for file in files:
             imported |= {file} | imported_files(file)
+    return files_digest(imported - SHAPES_NO_NUMBER)
+
+
+def files_digest(files: set[Path]) -> str:
+    """Digest of some of the package's files, in 12 hex digits."""
     digest = hashlib.sha256()
-    for file in sorted(imported - SHAPES_NO_NUMBER):
+    for file in sorted(files):
         digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -7,8 +7,6 @@ clusters as there are labels ("undetermined", which is not scored, being one: 4 
 cLISI with perplexity 30.
 """
 
-from functools import partial
-
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -17,6 +15,7 @@ from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from histoscribe.annotation.embedding import import_umap
+from histoscribe.clustering import leiden, steady_leiden
 from histoscribe.integration.domains import mixture_domains
 from histoscribe.integration.ensemble import integrate
 from histoscribe.integration.genes import shared_genes
@@ -54,22 +53,25 @@ def her2st(data):
         yield made, spots["label"].astype(str).to_numpy()
 
 
-def leiden(latent, n_clusters):
-    """Clusters at the resolution, found by halving, that gives as many as there are labels."""
+def clusters(latent, n_clusters, way):
+    """Clusters at the resolution, found by halving, that gives as many as there are labels.
+
+    On scanpy's graph; `way` is leiden or steady_leiden.
+    """
     units = ad.AnnData(obs=pd.DataFrame(index=[str(i) for i in range(len(latent))]))
     units.obsm["latent"] = latent
     import_umap()  # which scanpy does, too
     sc.pp.neighbors(units, use_rep="latent", n_neighbors=15, random_state=0)
-    cluster = partial(sc.tl.leiden, flavor="igraph", n_iterations=2, directed=False, random_state=0)
+    graph = sparse.csr_matrix(units.obsp["connectivities"])
     low, high = 0.01, 3.0
     for _ in range(18):
         middle = (low + high) / 2
-        cluster(units, resolution=middle)
-        n_found = units.obs["leiden"].nunique()
+        found = way(graph, middle, 0)
+        n_found = found.max() + 1
         if n_found == n_clusters:
             break
         low, high = (middle, high) if n_found < n_clusters else (low, middle)
-    return units.obs["leiden"].to_numpy()
+    return found
 
 
 def scores(latent, section, label):
@@ -79,7 +81,8 @@ def scores(latent, section, label):
     row = {}
     for way, found in (
         ("gmm", mixture_domains(latent, n_labels, seed=0)),
-        ("leiden", leiden(latent, n_labels)),
+        ("leiden", clusters(latent, n_labels, leiden)),
+        ("steady", clusters(latent, n_labels, steady_leiden)),
     ):
         row[f"{way}_ari"] = adjusted_rand_score(label[known], found[known])
         row[f"{way}_nmi"] = normalized_mutual_info_score(label[known], found[known])

@@ -17,6 +17,7 @@ from histoscribe.integration.inference import (
     donors_of,
     infer_genes,
     log_expression,
+    log_expression_alike,
     strips_of,
     transferred_genes,
 )
@@ -61,7 +62,7 @@ def test_labels_come_from_other_sections_alone():
     truth = np.where(position[:, 0] > 0, "right", "left")
     assert (found["transferred"] == truth)[name == "two"].mean() > 0.95
     assert found["confidence"][name == "two"].between(0.5, 1.0001).all()
-    assert label_scores("latent", name, label, found["transferred"]) == []
+    assert label_scores("latent", name, name, label, found["transferred"]) == []
     assert label_confusion(name, label, found["transferred"]).empty
 
 
@@ -69,13 +70,16 @@ def test_transferred_labels_are_scored_by_section():
     name = np.repeat(["one", "two"], 4)
     label = pd.Series(["a", "a", "b", "c", "a", "b", "b", None], dtype=object)
     given = pd.Series(["a", "a", "b", "b", "a", "b", "a", "a"], dtype=object)
-    table = pd.DataFrame(label_scores("latent", name, label, given))[SCORE_COLUMNS]
+    table = pd.DataFrame(label_scores("latent", name, name, label, given))[SCORE_COLUMNS]
     table = table.set_index("section")
     assert list(table.index) == ["one", "two", "all"]
     assert table.loc["one", "accuracy"] == pytest.approx(0.75)
     assert table.loc["two", "accuracy"] == pytest.approx(2 / 3)
     assert table.loc["one", ["n_labels", "n_labels_elsewhere"]].tolist() == [3, 2]
     assert table.loc["all", "n_labels_elsewhere"] == 2
+    one_tissue = np.repeat("one", 8)  # measured and predicted
+    table = pd.DataFrame(label_scores("latent", name, one_tissue, label, given))
+    assert (table["n_labels_elsewhere"] == 0).all()
     confusion = label_confusion(name, label, given)
     own = confusion[(confusion["against"] == "one") & (confusion["reference"] == "c")]
     assert own.set_index("predicted").loc["b", "n_units"] == 1
@@ -88,9 +92,9 @@ def test_a_gene_never_measured_is_inferred():
     blind = without_genes(receiver, hidden)
     assert not set(hidden) & set(blind.genes)
     assert blind.counts.shape == (N_UNITS, N_GENES - 10)
-    truth = log_expression(receiver, hidden, 200.0).toarray()
+    truth = log_expression(receiver, hidden).toarray()
     genes = list(receiver.genes)
-    giver, taker = describe([donor, blind], [among, position], genes, seed=0)
+    giver, taker = describe([donor, blind], [among, position], genes, hidden, seed=0)
     assert taker.own.shape == (N_UNITS, 29)  # one component fewer than genes
     inferred = infer_genes(taker, [giver], hidden)
     nearest = transferred_genes(taker, [giver], hidden, 1)
@@ -110,7 +114,7 @@ def test_each_gene_comes_from_the_sections_that_measure_it():
     for counts in (narrow.counts, silent.tocsr()):
         donors = [wide, replace(narrow, counts=counts)]
         latents = [among_wide, among_narrow]
-        described = describe([*donors, wide], [*latents, among_wide], genes, seed=0)
+        described = describe([*donors, wide], [*latents, among_wide], genes, [], seed=0)
         found.append(infer_genes(described[2], described[:2], ["G30", "G1"]))
     assert found[0].shape == (N_UNITS, 2)
     means = [made.mean(axis=0) for made in found]
@@ -127,14 +131,39 @@ def test_donors_that_lack_a_gene_lend_none_of_it():
     receiver, position = section("receiver", 3)
     genes = list(narrow.genes)
     latents = [among_wide, among_narrow, position]
-    wide, narrow, receiver = describe([wide, narrow, receiver], latents, genes, seed=0)
+    wide, narrow, receiver = describe([wide, narrow, receiver], latents, genes, [], seed=0)
     both = transferred_genes(receiver, [wide, narrow], ["G30"], 5)
-    library = [float(np.median(d.section.totals())) for d in (wide, narrow)]
-    assert library[0] != library[1]
     alone = transferred_genes(receiver, [wide], ["G30"], 5)
     assert np.corrcoef(both[:, 0], alone[:, 0])[0, 1] > 0.99
     with pytest.raises(ValueError, match="narrow lacks"):
-        log_expression(narrow.section, ["G30"], 100.0)
+        log_expression(narrow.section, ["G30"])
+
+
+def test_donors_of_unlike_panels_are_on_one_scale():
+    wide, _ = section("wide", 1)
+    narrow, _ = section("narrow", 2, genes=20)
+    one, other = (x.toarray() for x in log_expression_alike([wide, narrow], ["G3", "G7"]))
+    assert np.allclose(one.mean(axis=0), other.mean(axis=0), rtol=0.15)
+
+
+def test_empty_units_do_not_set_the_scale():
+    some, _ = section("some", 1)
+    keep = sparse.diags((np.arange(N_UNITS) % 5 < 2).astype(np.float32))
+    sparse_one = replace(some, counts=(keep @ some.counts).tocsr())
+    values = log_expression(sparse_one, ["G3"]).toarray()[::5]
+    assert values.mean() > 0.5
+    assert np.allclose(values, log_expression_alike([sparse_one], ["G3"])[0].toarray()[::5])
+
+
+def test_genes_asked_for_are_not_inferred_from_themselves():
+    (donor, among), (receiver, position) = section("donor", 1), section("receiver", 2)
+    sections, places = [donor, receiver], [among, position]
+    asked = ["G1", "G2"]
+    rest = [gene for gene in donor.genes if gene not in asked]
+    told = [
+        describe(sections, places, genes, asked, 0)[1].own for genes in (list(donor.genes), rest)
+    ]
+    assert np.array_equal(*told)
 
 
 def test_donors_are_of_other_tissue():

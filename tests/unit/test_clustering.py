@@ -1,6 +1,9 @@
 """Variable genes, neighbours, clusters and marker tests against plain computations."""
 
+from itertools import combinations
+
 import anndata as ad
+import igraph
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +14,14 @@ from sklearn.metrics import adjusted_rand_score
 
 from histoscribe.annotation.cells import markers
 from histoscribe.annotation.variable_genes import most_variable, residual_variance
-from histoscribe.clustering import leiden, nearest_neighbours, rank_genes, shared_neighbours
+from histoscribe.clustering import (
+    leiden,
+    modularity,
+    nearest_neighbours,
+    rank_genes,
+    shared_neighbours,
+    steady_leiden,
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +129,31 @@ def test_leiden_is_that_of_scanpy_on_the_same_graph(clouds):
         data, adjacency=graph, resolution=1.5, flavor="igraph", n_iterations=2, directed=False
     )
     assert adjusted_rand_score(data.obs["leiden"], leiden(graph, 1.5, 0)) > 0.95
+
+
+@pytest.fixture(scope="module")
+def continuum():
+    """A graph of units with hardly a gap between them, which can be cut in many ways."""
+    rng = np.random.default_rng(0)
+    position = rng.standard_normal((800, 6)) + 1.5 * np.eye(6)[rng.integers(0, 4, 800)]
+    return shared_neighbours(nearest_neighbours(position, 15))
+
+
+def test_modularity_is_that_of_igraph(continuum):
+    found = leiden(continuum, 0.4, 0)
+    edges = sparse.triu(continuum).tocoo()
+    graph = igraph.Graph(n=800, edges=list(zip(edges.row, edges.col, strict=True)))
+    expected = graph.modularity(found, weights=edges.data, resolution=0.4)
+    assert modularity(continuum, found, 0.4) == pytest.approx(expected)
+
+
+def test_steady_clusters_hang_less_on_the_seed(continuum):
+    def unlike(cluster):
+        found = [cluster(continuum, 0.5, seed) for seed in range(6)]
+        return 1 - np.mean([adjusted_rand_score(a, b) for a, b in combinations(found, 2)])
+
+    assert unlike(steady_leiden) < 0.7 * unlike(leiden)
+    assert (steady_leiden(continuum, 0.4, 3) == steady_leiden(continuum, 0.4, 3)).all()
 
 
 @pytest.mark.parametrize("n_units", [2, 5])

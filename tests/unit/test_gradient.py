@@ -152,6 +152,16 @@ def test_without_others_of_its_group_a_section_has_no_order():
     assert np.isfinite(scores[section != "s0"]).all()
 
 
+def test_relabellings_are_scored_alike_some_at_once(monkeypatch):
+    replicates = Replicates.of(sections(), ORDER)
+    space, section = latent(replicates, 1.0, seed=3)
+    unseen = UnseenOrder.of(space, section, replicates)
+    rank = np.stack([np.random.default_rng(n).permutation(replicates.rank) for n in range(10)])
+    whole = unseen.scores(rank)
+    monkeypatch.setattr("histoscribe.integration.gradient.RELABELLED_AT_ONCE", 3)
+    assert np.allclose(unseen.scores(rank), whole, equal_nan=True)
+
+
 def test_pseudo_bulk_keeps_genes_that_all_measure_and_that_are_found():
     totals = pd.DataFrame({"a": [50.0, 150], "rare": [1.0, 0], "lacking": [90.0, np.nan]})
     made = pseudo_bulk(totals)
@@ -201,6 +211,9 @@ def test_what_goes_along_the_groups_comes_first_and_is_drawn(repository):
     plt.close("all")
 
 
+USUAL = {"training": {"pairs": "consecutive", "reference": None}, "stack": {"reference": None}}
+
+
 def config_problems(tmp_path, gradient, **groups):
     for name in groups:
         (tmp_path / f"{name}.h5ad").touch()
@@ -209,7 +222,7 @@ def config_problems(tmp_path, gradient, **groups):
         for name, group in groups.items()
     }
     entry = {"files": files, "gradient": gradient}
-    check_integrations({"x": entry}, Run({}, {}), [], tmp_path)
+    check_integrations({"x": entry}, USUAL, Run({}, {}), [], tmp_path)
     return graded_parts(parts_of(entry, Run({}, {}), [], tmp_path), gradient)
 
 
@@ -225,6 +238,26 @@ def test_gradients_that_cannot_be_are_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             config_problems(tmp_path, gradient, **groups)
+
+
+def test_references_are_checked_wherever_they_are_set(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.h5ad").touch()
+    entry = {"files": {name: {"path": f"{name}.h5ad"} for name in ("a", "b")}}
+
+    def check(entry, **usual):
+        check_integrations({"x": entry}, USUAL | usual, Run({}, {}), [], tmp_path)
+
+    check(entry, training={"pairs": "all", "reference": "of another integration"})
+    pairs = {"pairs": "reference", "reference": None}
+    with pytest.raises(UserError, match="training/reference: found None; expected a, b"):
+        check(entry, training=pairs)
+    with pytest.raises(UserError, match="training/reference: found c; expected a, b"):
+        check(entry, training=pairs | {"reference": "c"})
+    check(entry | {"settings": {"training": {"reference": "a"}}}, training=pairs)
+    check(entry, stack={"reference": "c"})
+    with pytest.raises(UserError, match="x/stack/reference: found c; expected a, b"):
+        check(entry | {"stack": {}}, stack={"reference": "c"})
 
 
 def test_sections_without_a_group_are_left_out(tmp_path):

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +20,7 @@ from histoscribe.integration.matching import matched_offsets, mutual_neighbours
 from histoscribe.integration.mixing import lisi
 from histoscribe.integration.neighbourhoods import Neighbourhoods, deal_out, part_of
 from histoscribe.integration.neighbours import mean_over_neighbours, neighbour_graph
-from histoscribe.integration.sections import Section, check_together, read_section
+from histoscribe.integration.sections import Section
 from histoscribe.integration.spatial_factors import fit_factors
 from histoscribe.integration.together import gather
 from histoscribe.integration.training import (
@@ -66,13 +65,8 @@ def together(shift=0.7, **changes):
     return gather([one, other], genes, NEAREST, None), np.concatenate([first, second])
 
 
-def write(path, made, **obs):
-    units = ad.AnnData(
-        made.counts, pd.DataFrame(obs, index=made.units), pd.DataFrame(index=made.genes)
-    )
-    units.obsm["spatial"] = made.xy_um
-    units.write_h5ad(path)
-    return path
+def trainer_of(units, **changes):
+    return Trainer(units, units.offsets(0), replace(QUICK, **changes), seed=0)
 
 
 def test_neighbours_are_symmetric_and_hold_the_unit_itself():
@@ -83,6 +77,8 @@ def test_neighbours_are_symmetric_and_hold_the_unit_itself():
     assert (np.diff(graph.indptr) >= 5).all()
     near = neighbour_graph(xy_um, 4, 1e-6)
     assert near.nnz == 50
+    grid_um = 8.0 * np.argwhere(np.ones((5, 5)))
+    assert neighbour_graph(grid_um, 4, 8.0).nnz == 25 + 2 * 40  # those at 8 um, and none further
     assert neighbour_graph(xy_um, 0, None).nnz == 50
 
 
@@ -116,7 +112,7 @@ def test_part_of_weights_sums_to_one():
 
 def test_attention_and_dense_means_agree_where_attention_is_even():
     units, _ = together()
-    trainer = Trainer(units, QUICK, seed=0)
+    trainer = trainer_of(units)
     with torch.no_grad():
         trainer.network.of_unit.zero_()
         trainer.network.of_neighbour.zero_()
@@ -128,7 +124,7 @@ def test_attention_and_dense_means_agree_where_attention_is_even():
 
 def test_gradients_of_attention_are_those_of_the_plain_formula():
     units, _ = together()
-    trainer = Trainer(units, QUICK, seed=0)
+    trainer = trainer_of(units)
     neighbours = trainer.neighbourhoods.neighbours(np.array([3, 90]), units.graph, trainer.device)
     weights = torch.randn(2, N_GENES)
     gradients = []
@@ -193,7 +189,7 @@ def test_mutual_neighbours_are_mutual():
 
 def test_the_start_has_what_neighbours_share_and_hardly_any_noise():
     units, domain = together(shift=0.0)
-    latent = Trainer(units, QUICK, seed=0).latent()
+    latent = trainer_of(units).latent()
     spread = latent.std(axis=0)
     first, *others = np.argsort(-spread)
     assert abs(np.corrcoef(latent[:, first], domain)[0, 1]) > 0.9
@@ -202,9 +198,9 @@ def test_the_start_has_what_neighbours_share_and_hardly_any_noise():
 
 def test_few_units_are_not_drawn_over_and_over():
     units, _ = together()
-    assert Trainer(units, replace(QUICK, most_epochs=5), seed=0).n_steps == 5  # all at a step
-    assert Trainer(units, replace(QUICK, units_a_section=48, most_epochs=5), 0).n_steps == 15
-    assert Trainer(units, QUICK, seed=0).n_steps == QUICK.n_steps
+    assert trainer_of(units, most_epochs=5).n_steps == 5  # all at a step
+    assert trainer_of(units, units_a_section=48, most_epochs=5).n_steps == 15
+    assert trainer_of(units).n_steps == QUICK.n_steps
 
 
 @pytest.mark.parametrize("encoder", ["attention", "convolution"])
@@ -254,8 +250,21 @@ def test_training_is_repeated_by_its_seed_and_goes_on_where_it_was_killed(tmp_pa
     assert len(resumed.history) == 2 * QUICK.n_steps
     assert np.allclose(resumed.latent, whole.latent, atol=1e-5)
     done.clear()
+    integrate(units, replace(QUICK, mixing_rounds=0), seed=0, threads=1, kept_in=tmp_path)
+    assert not done  # networks don't hang on what follows
     integrate(units, QUICK, seed=3, threads=1, kept_in=tmp_path)
     assert done[0] == 1  # another training's state is not taken
+    monkeypatch.setattr("histoscribe.integration.ensemble.files_digest", lambda files: "edited")
+    done.clear()
+    integrate(units, QUICK, seed=3, threads=1, kept_in=tmp_path)
+    assert done[0] == 1  # nor that of other code
+
+
+def test_training_that_diverges_is_told(monkeypatch):
+    monkeypatch.setattr("histoscribe.integration.training.CHECKPOINT_STEPS", 5)
+    units, _ = together()
+    with pytest.raises(UserError, match=r"at step \d+: .*inf.*learning_rate"):
+        integrate(units, replace(QUICK, learning_rate=1e6), seed=0, threads=1)
 
 
 def test_a_consensus_keeps_what_networks_share():
@@ -320,58 +329,3 @@ def test_large_data_are_convolved_and_pairs_are_those_asked_for():
     assert pairs_of(names, by_reference) == [(1, 0), (1, 2)]
     with pytest.raises(UserError, match="one of a, b, c"):
         pairs_of(names, TrainingSettings(pairs="reference", reference="d"))
-
-
-def test_predicted_values_are_taken_back_to_linear(tmp_path):
-    made, _ = section("one", 1)
-    logged = made.counts.copy()
-    logged.data = np.log1p(logged.data)
-    path = write(
-        tmp_path / "a.h5ad", Section("a", logged, made.genes, made.units, made.xy_um, True)
-    )
-    read = read_section("a", path, is_predicted=True, kind="cell")
-    assert np.allclose(read.counts.toarray(), made.counts.toarray(), atol=1e-3)
-
-
-def renamed(made, **changes):
-    return Section(**{**made.__dict__, **changes})
-
-
-def test_bad_sections_are_told(tmp_path):
-    made, _ = section("one", 1)
-    few = ad.AnnData(made.counts[:3], pd.DataFrame(index=made.units[:3]))
-    few.obsm["spatial"] = made.xy_um[:3]
-    few.write_h5ad(tmp_path / "few.h5ad")
-    with pytest.raises(UserError, match="3 units; expected 20 or more"):
-        read_section("few", tmp_path / "few.h5ad", False)
-    twice = write(tmp_path / "twice.h5ad", renamed(made, units=made.units[[0, 0, *range(2, 144)]]))
-    with pytest.raises(UserError, match=r"1 unit ids that occur more than once \(such as u0\)"):
-        read_section("twice", twice, False)
-    negative = renamed(made, counts=made.counts * -1)
-    with pytest.raises(UserError, match="expected counts"):
-        read_section("bad", write(tmp_path / "bad.h5ad", negative), False)
-    nowhere = ad.AnnData(made.counts, pd.DataFrame(index=made.units))
-    nowhere.write_h5ad(tmp_path / "nowhere.h5ad")
-    with pytest.raises(UserError, match="no coordinates"):
-        read_section("nowhere", tmp_path / "nowhere.h5ad", False)
-    with pytest.raises(UserError, match="1 section"):
-        check_together([made])
-    other, _ = section("other", 2)
-    foreign = renamed(other, genes=pd.Index([f"g{i}" for i in range(N_GENES)]))
-    with pytest.raises(UserError, match="section one: found 0 of its 40 genes"):
-        shared_genes([made, foreign], 100, 1000)
-
-
-@pytest.mark.parametrize("kind", ["cell", None])
-def test_one_section_in_pixels_is_told(kind):
-    sections = [section(name, 1, kind=kind)[0] for name in ("a", "b")]
-    odd, _ = section("odd", 3, kind=kind, scale=4.0)
-    with pytest.raises(UserError, match="section odd"):
-        check_together([*sections, odd])
-    check_together(sections)
-
-
-def test_spots_beside_cells_are_no_mistake():
-    cells, _ = section("cells", 1)
-    spots, _ = section("spots", 2, kind="spot", scale=10.0)
-    check_together([cells, spots])

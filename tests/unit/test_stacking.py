@@ -213,6 +213,16 @@ def test_a_section_that_fits_nothing_is_not_placed_and_does_not_break_the_stack(
     assert (placed_um["stray"][:, 2] == 12.0).all()
 
 
+def test_sections_that_lay_on_each_other_are_seen_to_as_they_were_given(tissue, fixed):
+    """Whatever was done to the first of them since."""
+    motion = RigidMotion(70.0, (500.0, 2000.0), False)
+    others = {name: tissue.section(seed) for name, seed in (("b", 16), ("c", 17))}
+    sections = {name: (motion.apply(xy_um), latent) for name, (xy_um, _, latent) in others.items()}
+    found = align_stack({"a": fixed, **sections}, DEFAULT, "a")
+    assert found["b"].score_before < 0.3
+    assert found["c"].score_before == pytest.approx(found["c"].score, abs=0.05)
+
+
 def test_the_table_of_a_stack_says_how_neighbours_agree(stack, tissue):
     true_um, sections, found = stack
     domains = {name: (xy_um[:, 0] // 100 % 2) for name, xy_um in true_um.items()}

@@ -141,12 +141,12 @@ def test_predictions_carry_what_a_reader_needs(workplace):
     genes = pd.read_csv(workplace.results / "genes/default/holdout/genes.tsv", sep="\t")
     assert predicted.var_names.tolist() == genes["gene"].tolist()
     assert np.isfinite(predicted.X).all()
-    assert predicted.layers["probability"].min() >= 0
-    assert predicted.layers["probability"].max() <= 1
+    assert 0 <= predicted.layers["probability"].min() <= predicted.layers["probability"].max() <= 1
     assert (predicted.layers["lower"] <= predicted.layers["upper"]).all()
     assert predicted.obs["out_of_domain"].mean() < 0.2
     assert set(predicted.var["trust"]) <= set("ABCD")
     facts = recall(predicted.uns)
+    assert facts["um_per_px"] > 0 and facts["unit_size_um"] > 0  # by which labels find their units
     assert facts["trained_on"]["sections"] == {"section-1": "train", "section-2": "train"}
     assert facts["encoders"]["morphology"]["kind"] == "morphology"
     bundle = read_bundle(workplace.results / "full/holdout/model.safetensors")

@@ -5,7 +5,13 @@ from histoscribe.integrations import check_integrations, graded_parts, parts_of
 
 PREDICTABLE = list(dict.fromkeys(sample for _, _, sample in shown_predictions()))
 try:
-    check_integrations(config["integrations"], RUN, PREDICTABLE, data_folder(config))
+    check_integrations(
+        config["integrations"],
+        config["integration"],
+        RUN,
+        PREDICTABLE,
+        data_folder(config),
+    )
 except UserError as error:
     raise WorkflowError(str(error)) from None
 INTEGRATIONS = {

@@ -6,7 +6,12 @@ import numpy as np
 from pynndescent import NNDescent
 from sklearn.mixture import GaussianMixture
 
-from histoscribe.clustering import Neighbours, leiden, nearest_neighbours, shared_neighbours
+from histoscribe.clustering import (
+    Neighbours,
+    nearest_neighbours,
+    shared_neighbours,
+    steady_leiden,
+)
 
 N_STARTS = 10
 MIXTURE_UNITS = 50_000  # drawn to fit where there are more
@@ -28,7 +33,7 @@ def find_domains(latent: np.ndarray, settings: DomainSettings, seed: int) -> np.
     if settings.n_domains is not None:
         return mixture_domains(latent, settings.n_domains, seed)
     graph = shared_neighbours(units_alike(latent, settings.n_neighbours, seed))
-    return leiden(graph, settings.leiden_resolution, seed)
+    return steady_leiden(graph, settings.leiden_resolution, seed)
 
 
 def units_alike(latent: np.ndarray, n_neighbours: int, seed: int) -> Neighbours:

@@ -19,8 +19,10 @@ from histoscribe.integration.checkpoint import Checkpoint
 from histoscribe.integration.soft_clusters import mix_sections
 from histoscribe.integration.together import Together
 from histoscribe.integration.training import Trainer, TrainingSettings
+from histoscribe.source_code import files_digest, imported_files
 
 LOG = logging.getLogger(__name__)
+AFTER_TRAINING = ("mixing_rounds", "mixing_penalty")  # settings that networks don't hang on
 LEAST_SPREAD = 1e-6
 N_TURNS = 3
 
@@ -43,15 +45,20 @@ def integrate(
     """Train `settings.n_networks` on sections together, each for a fixed number of steps.
 
     Where the folder `kept_in` has files left over from training of the same units with the same
-    settings, it goes on from there; the caller removes them (checkpoints_in) once the results are
-    written. Deterministic for a seed and a number of threads.
+    settings and code, it goes on from there; the caller removes them (checkpoints_in) once the
+    results are written. Deterministic for a seed and a number of threads.
     """
     torch_setup.set_threads(threads)
-    identity = {"units": together.digest(), "settings": asdict(settings)}
+    trained_with = {k: v for k, v in asdict(settings).items() if k not in AFTER_TRAINING}
+    identity = {
+        "units": together.digest(), "settings": trained_with,
+        "code": files_digest(imported_files(Path(__file__))),
+    }  # fmt: skip
+    offset = together.offsets(seed)
     latents, histories = [], []
     for number in range(settings.n_networks):
         own_seed = seed * settings.n_networks + number
-        trainer = Trainer(together, settings, own_seed)
+        trainer = Trainer(together, offset, settings, own_seed)
         path = None if kept_in is None else kept_in / f"network_{number + 1}.safetensors"
         optimisers = [trainer.optimiser, trainer.opponent]
         networks = [trainer.network, trainer.factors, trainer.discriminators]

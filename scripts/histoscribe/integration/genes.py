@@ -48,7 +48,7 @@ def shared_genes(sections: list[Section], n_variable: int, small_panel: int) -> 
                     "variable wherever they are measured",
                     f"{LEAST_GENES} or more",
                     "Are the sections of one species, with the same kind of gene names? If so, "
-                    "raise integration.n_variable_genes.",
+                    "raise integration.genes.n_variable.",
                 )
             )
     LOG.info("%d of %d genes of %d sections chosen", len(chosen), len(measured), len(sections))

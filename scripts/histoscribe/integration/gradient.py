@@ -12,6 +12,7 @@ from scipy import stats
 MAX_RELABELLINGS = 10_000
 RIDGE = 0.1  # of the variance of a standardised dimension
 COLUMNS_AT_ONCE = 500
+RELABELLED_AT_ONCE = 500
 TIE = 1e-9
 LEAST_MOLECULES = 10  # of a gene in a replicate, on average; else it is not tested
 GRADIENT_COLUMNS = ["kind", "name", "rho", "slope", "p", "q", "least_p"]
@@ -176,10 +177,12 @@ class UnseenOrder:
         """Mean predicted rank of each replicate, by others alone, (n, n_replicates), for `rank` of
         that shape; NaN where none can be."""
         scores = np.empty(rank.shape)
-        for donor in dict.fromkeys(self.donor):
-            slopes, intercept = self.fit_without(donor, rank)
-            own = self.donor == donor
-            scores[:, own] = slopes @ self.means[own].T + intercept[:, None]
+        for start in range(0, len(rank), RELABELLED_AT_ONCE):
+            rows = slice(start, start + RELABELLED_AT_ONCE)
+            for donor in dict.fromkeys(self.donor):
+                slopes, intercept = self.fit_without(donor, rank[rows])
+                own = self.donor == donor
+                scores[rows, own] = slopes @ self.means[own].T + intercept[:, None]
         return scores
 
     def of_units(

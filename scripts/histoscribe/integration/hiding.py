@@ -22,7 +22,7 @@ def hidden_genes(sections: list[Section], into: list[str], n_hidden: int, seed: 
     able = [gene for gene in receivers[0].genes if gene in by_all & by_any]
     if len(able) < 2 * n_hidden:
         raise UserError(
-            problem("integration.inference.n_hidden", f"{n_hidden} of {len(able)} genes that "
+            problem("integration.borrowing.n_hidden", f"{n_hidden} of {len(able)} genes that "
                     f"{', '.join(into)} and another section find", "half of them or fewer",
                     "Lower it, or write 0 to score nothing.")
         )  # fmt: skip

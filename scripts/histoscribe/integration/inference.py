@@ -16,9 +16,10 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from histoscribe.errors import UserError, problem
 from histoscribe.evaluation.scores import pearson
 from histoscribe.integration.borrowing import like_units
+from histoscribe.integration.log_values import log_values, usual_total
 from histoscribe.integration.sections import Section, some_units
 
-UNITS = 20_000  # of a section drawn to regress on and to score, where there are more
+UNITS_OF_ONE, UNITS_OF_ALL = 20_000, 60_000  # drawn to regress on and to score
 GENES_AT_ONCE = 1000
 LEAST_SHARED = 10
 UNITS_AT_ONCE = 10_000
@@ -44,14 +45,19 @@ class Described:
 
 
 def describe(
-    sections: list[Section], latents: list[np.ndarray], genes: list[str], seed: int
+    sections: list[Section],
+    latents: list[np.ndarray],
+    genes: list[str],
+    asked: list[str],
+    seed: int,
 ) -> list[Described]:
     """Sections with their units' places in the latent space and in components of `genes`.
 
-    `latents` (n_units, width) each; `genes` that some section lacks are left out. Raises UserError
-    where fewer than 10 are left.
+    `latents` (n_units, width) each; `genes` that some section lacks, or that are `asked` for, are
+    left out. Raises UserError where fewer than 10 are left.
     """
-    shared = [gene for gene in genes if all(gene in section.genes for section in sections)]
+    able = set.intersection(*(set(section.genes) for section in sections)) - set(asked)
+    shared = [gene for gene in genes if gene in able]
     if len(shared) < LEAST_SHARED:
         raise UserError(
             problem("infer_genes", f"{len(shared)} genes that are integrated on and that "
@@ -78,25 +84,49 @@ def donors_of(parts: list[dict], name: str, into: list[str]) -> list[dict]:
     return donors
 
 
-def drawn_units(section: Section, latent: np.ndarray, seed: int) -> tuple[Section, np.ndarray]:
-    """At most 20,000 units of a section, and their places in the latent space."""
-    drawn = np.sort(np.random.default_rng(seed).permutation(section.n_units)[:UNITS])
+def drawn_units(
+    section: Section, latent: np.ndarray, n_sections: int, seed: int
+) -> tuple[Section, np.ndarray]:
+    """Some units of a section and their places in the latent space.
+
+    At most 20,000, or fewer where `n_sections` would have more than 60,000 together.
+    """
+    n_drawn = min(UNITS_OF_ONE, UNITS_OF_ALL // n_sections)
+    drawn = np.sort(np.random.default_rng(seed).permutation(section.n_units)[:n_drawn])
     return some_units(section, drawn), latent[drawn]
 
 
-def log_expression(section: Section, genes: list[str], library: float) -> sparse.csr_matrix:
-    """log1p of counts scaled to a `library` of molecules, (n_units, n_genes) sparse float32.
+def log_expression(section: Section, genes: list[str]) -> sparse.csr_matrix:
+    """log1p of counts scaled to the section's usual total, (n_units, n_genes) sparse float32.
 
     The section measures all `genes`.
     """
     total = section.totals()
-    scale = np.divide(library, total, out=np.zeros_like(total), where=total > 0)
+    return log_values(section.counts[:, _place(section, genes)], total, usual_total(total))
+
+
+def log_expression_alike(sections: list[Section], genes: list[str]) -> list[sparse.csr_matrix]:
+    """log1p of counts of sections, all scaled to one usual total, (n_units, n_genes) sparse each.
+
+    Totals are over what all sections measure, so that one of a small panel is on the scale of the
+    others. All measure all `genes`.
+    """
+    common = list(set.intersection(*(set(section.genes) for section in sections)))
+    totals = [
+        section.counts @ section.genes.isin(common).astype(np.float64) for section in sections
+    ]
+    usual = usual_total(np.concatenate(totals))
+    return [
+        log_values(section.counts[:, _place(section, genes)], total, usual)
+        for section, total in zip(sections, totals, strict=True)
+    ]
+
+
+def _place(section: Section, genes: list[str]) -> np.ndarray:
     place = section.genes.get_indexer(genes)
     if (place < 0).any():
         raise ValueError(f"{section.name} lacks some of the genes")
-    values = (sparse.diags(scale) @ section.counts[:, place]).tocsr().astype(np.float32)
-    np.log1p(values.data, out=values.data)
-    return values
+    return place
 
 
 def standardised(sections: list[Section], genes: list[str], seed: int) -> list[np.ndarray]:
@@ -107,10 +137,10 @@ def standardised(sections: list[Section], genes: list[str], seed: int) -> list[n
     rng = np.random.default_rng(seed)
     values, moments, drawn = [], [], []
     for section in sections:
-        its = log_expression(section, genes, float(np.median(section.totals())))
+        its = log_expression(section, genes)
         mean, variance = mean_variance_axis(its, axis=0)
         spread = np.maximum(np.sqrt(variance), LEAST_SPREAD)
-        some = rng.permutation(section.n_units)[: UNITS // len(sections)]
+        some = rng.permutation(section.n_units)[: UNITS_OF_ONE // len(sections)]
         values.append(its)
         moments.append((mean, spread))
         drawn.append((its[some].toarray() - mean) / spread)
@@ -127,24 +157,20 @@ def standardised(sections: list[Section], genes: list[str], seed: int) -> list[n
 def infer_genes(receiver: Described, donors: list[Described], genes: list[str]) -> np.ndarray:
     """Expression of `genes` in a section's units, (n_units, n_genes) float32.
 
-    By ridge regression of log1p values (at the donors' median library) in those `donors` that
-    measure a gene; its penalty is the one that predicts held-out strips of the donors best. Raises
-    UserError for a gene that none measures.
+    By ridge regression of log1p values (see log_expression_alike) in those `donors` that measure a
+    gene; its penalty is the one that predicts held-out strips of the donors best. Raises UserError
+    for a gene that none measures.
     """
-    library = _library(donors)
     features = receiver.features()
     inferred = np.empty((len(features), len(genes)), dtype=np.float32)
     for chosen, able in _measuring(donors, genes):
         names = [genes[number] for number in chosen]
         known = np.vstack([donor.features() for donor in able])
-        values = [log_expression(donor.section, names, library).toarray() for donor in able]
+        values = log_expression_alike([donor.section for donor in able], names)
         strips = np.concatenate([strips_of(donor.section.xy_um) for donor in able])
-        inferred[:, chosen] = _regressed(known, np.vstack(values), strips, features)
+        dense = sparse.vstack(values).toarray()
+        inferred[:, chosen] = _regressed(known, dense, strips, features)
     return np.maximum(inferred, 0.0)
-
-
-def _library(donors: list[Described]) -> float:
-    return float(np.median(np.concatenate([donor.section.totals() for donor in donors])))
 
 
 def _measuring(
@@ -198,11 +224,10 @@ def transferred_genes(
 
     Transfer from neighbours, without integration or regression: what inference is held against.
     """
-    library = _library(donors)
     transferred = np.empty((len(receiver.own), len(genes)), dtype=np.float32)
     for chosen, able in _measuring(donors, genes):
         names = [genes[number] for number in chosen]
-        values = sparse.vstack([log_expression(d.section, names, library) for d in able])
+        values = sparse.vstack(log_expression_alike([donor.section for donor in able], names))
         weights = like_units(receiver.own, np.vstack([donor.own for donor in able]), n_like)
         transferred[:, chosen] = (weights @ values).toarray()
     return transferred

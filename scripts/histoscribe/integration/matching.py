@@ -10,7 +10,12 @@ from sklearn.neighbors import NearestNeighbors
 N_NEIGHBOURS = 20
 N_COMPONENTS = 20
 N_ROUNDS = 10
-UNITS = 4000  # of a section, drawn where there are more: offsets are means
+UNITS_OF_ONE, UNITS_OF_ALL, LEAST_UNITS = 4000, 40_000, 500  # drawn: offsets are means
+
+
+def n_drawn(n_sections: int) -> int:
+    """Units of a section to draw, so that time grows but little with the number of sections."""
+    return int(np.clip(UNITS_OF_ALL // n_sections, LEAST_UNITS, UNITS_OF_ONE))
 
 
 def mutual_neighbours(one: np.ndarray, other: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +54,7 @@ def matched_offsets(values: list[np.ndarray], seed: int) -> np.ndarray:
             links[[a, b], [b, a]] -= len(i)
             apart[a] += difference
             apart[b] -= difference
-        offset = np.linalg.lstsq(links, apart, rcond=None)[0]
+        offset = np.linalg.lstsq(links, apart, rcond=None)[0].astype(np.float32)
     rest = [v - o for v, o in zip(values, offset, strict=True)]
     return offset + np.vstack([r.mean(axis=0) for r in rest]).mean(axis=0)
 

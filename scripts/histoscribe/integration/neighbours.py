@@ -4,6 +4,8 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+ROUNDING = 1e-6
+
 
 def neighbour_graph(
     xy_um: np.ndarray, n_neighbours: int, radius_um: float | None
@@ -15,7 +17,7 @@ def neighbour_graph(
     """
     n_units = len(xy_um)
     nearest = np.arange(1, min(n_neighbours + 1, n_units) + 1)  # the unit itself is the first
-    furthest = np.inf if radius_um is None else radius_um
+    furthest = np.inf if radius_um is None else radius_um * (1 + ROUNDING)  # which is left out
     distance, index = cKDTree(xy_um).query(xy_um, k=nearest, distance_upper_bound=furthest)
     is_near = np.isfinite(distance)
     rows = np.repeat(np.arange(n_units), is_near.sum(axis=1))

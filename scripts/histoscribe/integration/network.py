@@ -20,7 +20,7 @@ MAX_LOGIT = 5.0  # of a discriminator; units beyond are unlike the other section
 class IntegrationNetwork(nn.Module):
     """Encoder and decoder of all sections.
 
-    `features` (n, n_genes) are standardised log values averaged over each unit's neighbours,
+    `features` (n, n_genes) are values of Neighbourhoods averaged over each unit's neighbours,
     `section` (n,) its number. The latent space is (n, latent_width).
     """
 
@@ -38,8 +38,8 @@ class IntegrationNetwork(nn.Module):
         """Begin with components of the features, as if encoder and decoder were linear.
 
         `mean` (n_genes,), `directions` (n, n_genes) of length 1. Each passes through a pair of
-        hidden units of opposite sign: elu(x) - elu(-x) is nearly straight. All other hidden units
-        begin without effect.
+        hidden units of opposite sign: elu(x) - elu(-x) rises everywhere, with a slope of 2 at 0 and
+        of 1 far off. All other hidden units begin without effect.
         """
         n = min(len(directions), self.to_latent.out_features, self.to_latent.in_features // 2)
         one, other, directions = slice(0, n), slice(n, 2 * n), directions[:n]

@@ -1,5 +1,6 @@
 """Sections to integrate, as they come from files, and checked against each other."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +13,16 @@ from scipy.spatial import cKDTree
 from histoscribe.errors import UserError, problem
 from histoscribe.storage import read_h5ad
 
+LOG = logging.getLogger(__name__)
 LEAST_UNITS = 20
 MAX_SPACING_RATIO = 2.5  # between sections of one kind of unit; 0.25 um/px makes 4
 PLAUSIBLE_SPACING_UM = (0.4, 1000.0)
 UNITS_AT_ONCE = 20_000
 SPACING_UNITS = 20_000  # whose nearest unit is looked up; a median needs no more
+FEW_FRACTIONS = 0.01  # of stored values
+LARGEST_LOG = 30.0  # beyond it values are no logarithms of counts
+ONE_TOTAL = 0.01  # spread of what was scaled to one total
+REMEDY_COUNTS = "Put the raw counts into X."
 REMEDY_UNITS = "Coordinates are um: multiply those in pixels by the image's um per pixel."
 
 
@@ -43,7 +49,7 @@ class Section:
 
     def totals(self) -> np.ndarray:
         """Molecules of each unit, (n_units,)."""
-        return np.asarray(self.counts.sum(axis=1)).ravel()
+        return np.asarray(self.counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
 def read_section(
@@ -54,15 +60,18 @@ def read_section(
 ) -> Section:
     """A section from an .h5ad with counts, or a prediction's log1p values, in X.
 
-    Raises UserError for a file without obsm["spatial"], for unit ids
-    or genes that occur twice, for values that are no counts, and for fewer than 20 units.
+    Raises UserError for a file without X or obsm["spatial"], for unit ids or genes that occur
+    twice, for values that are no counts, and for fewer than 20 units.
     """
     units = read_h5ad(path, ())
     where = f"section {name}, {path}"
+    _check_positions(units, where)
     _check_names(units, where)
     counts = _linear(units.X) if is_predicted else sparse.csr_matrix(units.X, dtype=np.float32)
     counts.eliminate_zeros()
     _check_values(counts, where)
+    if not is_predicted:
+        _check_whole(counts, where)
     return Section(
         name=name,
         counts=counts,
@@ -84,13 +93,25 @@ def _linear(values: np.ndarray | sparse.spmatrix) -> sparse.csr_matrix:
     return sparse.vstack(parts, format="csr")
 
 
-def _check_names(units: ad.AnnData, where: str) -> None:
+def _check_positions(units: ad.AnnData, where: str) -> None:
+    expected, remedy = 'obsm["spatial"], x and y in um', "Store the positions of the units there."
     if "spatial" not in units.obsm:
-        found = ", ".join(units.obsm) or "none"
+        found = f"no coordinates (obsm has {', '.join(units.obsm) or 'none'})"
+        raise UserError(problem(where, found, expected, remedy))
+    spatial = np.asarray(units.obsm["spatial"])
+    if spatial.ndim != 2 or spatial.shape[1] < 2 or not np.issubdtype(spatial.dtype, np.number):
+        found = f"coordinates of type {spatial.dtype} and shape {spatial.shape}"
+        raise UserError(problem(where, found, expected, remedy))
+    if not np.isfinite(spatial).all():
         raise UserError(
-            problem(where, f"no coordinates (obsm has {found})", 'obsm["spatial"], x and y in um',
-                    "Store the positions of the units there.")
+            problem(where, 'missing values in obsm["spatial"]', "a position for every unit",
+                    "Drop units without a position.")
         )  # fmt: skip
+
+
+def _check_names(units: ad.AnnData, where: str) -> None:
+    if units.X is None:
+        raise UserError(problem(where, "no X", "counts of molecules", REMEDY_COUNTS))
     for what, names in (("unit ids", units.obs_names), ("genes", units.var_names)):
         twice = names[names.duplicated()]
         if len(twice):
@@ -103,19 +124,35 @@ def _check_names(units: ad.AnnData, where: str) -> None:
             problem(where, f"{units.n_obs} units", f"{LEAST_UNITS} or more",
                     "Leave this section out, or filter it less (units.filter).")
         )  # fmt: skip
-    if not np.isfinite(np.asarray(units.obsm["spatial"], dtype=np.float64)).all():
-        raise UserError(
-            problem(where, 'missing values in obsm["spatial"]', "a position for every unit",
-                    "Drop units without a position.")
-        )  # fmt: skip
 
 
 def _check_values(counts: sparse.csr_matrix, where: str) -> None:
     if not np.isfinite(counts.data).all() or (counts.data < 0).any():
         raise UserError(
-            problem(where, "negative or missing values in X", "counts of molecules",
-                    "Put the raw counts into X.")
-        )  # fmt: skip
+            problem(where, "negative or missing values in X", "counts of molecules", REMEDY_COUNTS)
+        )
+
+
+def _check_whole(counts: sparse.csr_matrix, where: str) -> None:
+    """Raise where values are log1p of counts at one total; warn where they are no whole numbers."""
+    fractions = np.mean(counts.data % 1 > 0) if counts.nnz else 0.0
+    if fractions <= FEW_FRACTIONS:
+        return
+    if counts.data.max() < LARGEST_LOG:
+        total = np.asarray(counts.expm1().sum(axis=1, dtype=np.float64)).ravel()
+        low, middle, high = np.quantile(total[total > 0], (0.05, 0.5, 0.95))
+        if high - low < ONE_TOTAL * middle:
+            raise UserError(
+                problem(where, f"X is log1p of counts scaled to {middle:.6g}",
+                        "counts of molecules", REMEDY_COUNTS)
+            )  # fmt: skip
+    LOG.warning(
+        "%s: %.0f %% of the values in X are no whole numbers, where counts of molecules are "
+        "expected. Are they normalised? Then put the raw counts into X; if they are a prediction's "
+        "log1p values, say is_predicted: true.",
+        where,
+        100 * fractions,
+    )
 
 
 def some_units(section: Section, rows: np.ndarray) -> Section:

@@ -3,7 +3,8 @@
 Korsunsky et al., Nat Methods 2019, doi 10.1038/s41592-019-0619-0, written from its Methods. Units
 are dealt into soft clusters by cosine, and a cluster that holds more of a section than its share
 draws fewer of that section's units; then each section is moved, in each cluster, onto what all
-sections have there. A cluster of one section alone stays where it is.
+sections have there. A section that hardly has a cluster takes no part in it, so that a cluster of
+one section alone stays where it is.
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ SOFTNESS = 0.1
 RIDGE = 1.0
 N_DEALS = 10  # of units into clusters, in a round
 SHARE_DEALT = 0.05  # of units at once
+LEAST_HELD = 0.2  # of its share of a cluster, or a section takes no part in it
 LEAST_LENGTH = 1e-9
 
 
@@ -26,8 +28,8 @@ def mix_sections(
 
     `section` (n_units,) numbers from 0. The more of `n_rounds`, the further sections are moved; 0
     leaves them. `penalty` (theta) on clusters that hold more of a section than its share: 0 is
-    none. Deterministic for a seed. Memory grows with units times clusters, of which there are 30 or
-    fewer.
+    none. Deterministic for a seed. Memory grows with units times clusters (30 or fewer) and
+    sections.
     """
     moved = latent = np.asarray(latent, dtype=np.float32)
     if not n_rounds:
@@ -73,6 +75,8 @@ def _shifts(latent: np.ndarray, membership: np.ndarray, is_of: np.ndarray) -> np
     In each cluster a ridge regression on the section with an intercept, solved in closed form.
     """
     held = membership.T @ is_of
+    expected = held.sum(axis=1, keepdims=True) * is_of.mean(axis=0)
+    held[held < LEAST_HELD * expected] = 0
     shift = np.zeros_like(latent)
     mean = np.empty((*held.shape, latent.shape[1]), dtype=np.float32)
     for s in range(is_of.shape[1]):

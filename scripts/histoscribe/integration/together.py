@@ -1,6 +1,7 @@
 """Units of several sections on one list of genes, with their neighbours."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,12 @@ import pandas as pd
 import scanpy as sc
 from scipy import sparse
 
-from histoscribe.integration.matching import UNITS, matched_offsets
+from histoscribe.integration.log_values import log_values, usual_total
+from histoscribe.integration.matching import matched_offsets, n_drawn
 from histoscribe.integration.neighbours import neighbour_graph
 from histoscribe.integration.sections import Section
 
+LOG = logging.getLogger(__name__)
 CELL = "cell"
 PSEUDO_COUNT = 0.25  # molecules, at the median library
 
@@ -23,7 +26,8 @@ class Together:
     `counts` (n_units, n_genes) sparse float32, 0 where a section does not measure a gene; `section`
     (n_units,) its number in `names`; `measured` (n_sections, n_genes) bool; `graph` (n_units,
     n_units) 1 for neighbours and for a unit with itself; `units` (n_units,) ids within a section;
-    `library` (n_units,) totals over all genes that every section measures.
+    `library` (n_units,) totals over all genes that every section measures, or, where these are few,
+    over `genes`.
     """
 
     names: list[str]
@@ -46,13 +50,8 @@ class Together:
         That is a pseudo-count of 1/4 at the median library, which stabilises variances where genes
         are overdispersed by 1 (Ahlmann-Eltze & Huber, Nat Methods 2023).
         """
-        some = self.library > 0
-        scale = np.zeros(self.n_units, dtype=np.float32)
-        scale[some] = np.median(self.library[some]) / (PSEUDO_COUNT * self.library[some])
-        values = self.counts[rows].copy()
-        values.data *= np.repeat(scale[rows], np.diff(values.indptr))
-        np.log1p(values.data, out=values.data)
-        return values
+        scaled_to = usual_total(self.library) / PSEUDO_COUNT
+        return log_values(self.counts[rows], self.library[rows], scaled_to)
 
     def offsets(self, seed: int) -> np.ndarray:
         """How far sections lie apart where their units match, in log values; (n_sections, n_genes).
@@ -61,7 +60,7 @@ class Together:
         """
         rng = np.random.default_rng(seed)
         of_section = (np.flatnonzero(self.section == n) for n in range(len(self.names)))
-        rows = [rng.permutation(own)[:UNITS] for own in of_section]
+        rows = [rng.permutation(own)[: n_drawn(len(self.names))] for own in of_section]
         drawn = [self.log_values(some).toarray() for some in rows]
         weight = self.measured / np.maximum(self.measured.sum(axis=0), 1)
         usual = (np.vstack([values.mean(axis=0) for values in drawn]) * weight).sum(axis=0)
@@ -120,7 +119,11 @@ def gather(
         counts.append(sparse.csr_matrix((chosen.data, (chosen.row, column)), shape, np.float32))
         of_all = section.counts @ section.genes.isin(common).astype(np.float32)
         library.append(np.asarray(of_all).ravel())
-        graphs.append(neighbour_graph(section.xy_um, n_neighbours[section.kind or CELL], radius_um))
+        graph = neighbour_graph(section.xy_um, n_neighbours[section.kind or CELL], radius_um)
+        if np.median(graph.getnnz(axis=1)) < 2:  # a unit is its own
+            LOG.warning("%s: most units have no neighbour; integration.neighbours.radius_um or "
+                        "n_nearest is too small to average over any", section.name)  # fmt: skip
+        graphs.append(graph)
     return Together(
         names=[section.name for section in sections],
         genes=genes,

@@ -90,8 +90,8 @@ def pairs_of(names: list[str], settings: TrainingSettings) -> list[tuple[int, in
         return list(combinations(numbers, 2))
     if settings.reference not in names:
         raise UserError(
-            problem("integration.reference", str(settings.reference), "one of " + ", ".join(names),
-                    "Name one of the sections that are integrated.")
+            problem("integration.training.reference", str(settings.reference),
+                    "one of " + ", ".join(names), "Name one of the sections that are integrated.")
         )  # fmt: skip
     reference = names.index(settings.reference)
     return [(reference, number) for number in numbers if number != reference]
@@ -104,15 +104,20 @@ def uses_attention(n_units: int, settings: TrainingSettings) -> bool:
 
 
 class Trainer:
-    """The networks of sections together, one step after the other."""
+    """The networks of sections together, one step after the other.
 
-    def __init__(self, together: Together, settings: TrainingSettings, seed: int) -> None:
+    `offset` (n_sections, n_genes) is what Together.offsets finds.
+    """
+
+    def __init__(
+        self, together: Together, offset: np.ndarray, settings: TrainingSettings, seed: int
+    ) -> None:
         torch.manual_seed(seed)
         self.together, self.settings, self.seed = together, settings, seed
         self.device = torch_setup.device()
         self.units = [np.flatnonzero(together.section == s) for s in range(len(together.names))]
         self.neighbourhoods = Neighbourhoods(
-            together.log_values(), together.section, together.offsets(seed), together.measured
+            together.log_values(), together.section, offset, together.measured
         )
         self.attends = uses_attention(together.n_units, settings)
         self.reach = together.graph
@@ -263,6 +268,12 @@ class Trainer:
                 recent = pd.DataFrame(history[-CHECKPOINT_STEPS:]).mean()
                 told = ", ".join(f"{k} {v:.4g}" for k, v in recent.items() if k != "step")
                 LOG.info("step %d: %s", number, told)
+                if not np.isfinite(recent).all():
+                    raise UserError(
+                        problem("training of the integration", f"at step {number}: {told}",
+                                "a loss that is a number", "Lower integration.training."
+                                "learning_rate.")
+                    )  # fmt: skip
                 kept.store(number, history)
         return history
 

@@ -6,6 +6,7 @@ from scipy import sparse, special, stats
 
 from histoscribe.evaluation.scores import CONSTANT
 from histoscribe.evaluation.spatial import N_NEIGHBOURS, neighbour_weights
+from histoscribe.integration.log_values import log_values, usual_total
 from histoscribe.integration.sections import Section
 
 LEAST_UNITS_WITH = 20  # a gene found in fewer has no pattern to be told from chance
@@ -22,7 +23,8 @@ def variable_genes(section: Section) -> pd.DataFrame:
     """
     n_with = np.bincount(section.counts.indices, minlength=len(section.genes))
     tested = np.flatnonzero(n_with >= LEAST_UNITS_WITH)
-    values = sparse.csc_matrix(log_scaled(section.counts)[:, tested])
+    total = section.totals()
+    values = sparse.csc_matrix(log_values(section.counts, total, usual_total(total))[:, tested])
     tested_mean = np.asarray(values.mean(axis=0)).ravel()
     index, p = morans_test(values, neighbour_weights(section.xy_um, N_NEIGHBOURS))
     known = np.isfinite(p)
@@ -35,18 +37,6 @@ def variable_genes(section: Section) -> pd.DataFrame:
         }
     )  # fmt: skip
     return table.sort_values("morans_i", ascending=False, kind="stable", ignore_index=True)
-
-
-def log_scaled(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """log1p of counts scaled to the median total of units that have any, sparse float32."""
-    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    some = total > 0
-    scale = np.zeros(len(total))
-    scale[some] = np.median(total[some]) / total[some]
-    values = counts.astype(np.float32)
-    values.data *= np.repeat(scale, np.diff(values.indptr)).astype(np.float32)
-    np.log1p(values.data, out=values.data)
-    return values
 
 
 def morans_test(

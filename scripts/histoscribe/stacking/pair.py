@@ -21,11 +21,14 @@ def align_pair(
     moving_xy_um: np.ndarray,
     moving_latent: np.ndarray,
     settings: StackingSettings,
+    fixed_given_um: np.ndarray | None = None,
 ) -> Alignment:
     """Where the moving section lies on the fixed one, by the latent space they share.
 
     Positions (n_units, 2) and latents (n_units, n_dimensions) of each; the sections need neither
-    the same units nor the same kind of units. The alignment says whether it can be trusted. Raises
+    the same units nor the same kind of units. `fixed_given_um` (n_units, 2) is where the fixed one
+    lay as it was given, for `score_before`, where it has been moved since. The alignment says
+    whether it can be trusted. Raises
     UserError for too few units, values that are not finite, latents of different width, and
     coordinates in different units.
     """
@@ -59,6 +62,9 @@ def align_pair(
     is_warped = settings.warp and not found.doubt
     warp = fit_warp(fine, best.motion, scales.control_um) if is_warped else None
     placed = compare(*broad, best.motion, warp)
+    given = broad[0]
+    if fixed_given_um is not None:
+        given = latent_field(fixed_given_um, channels[0], scales.search_um, scales.spacing_um)
     return Alignment(
         rotation_deg=best.motion.rotation_deg,
         shift_um=best.motion.shift_um,
@@ -66,7 +72,7 @@ def align_pair(
         warp=warp,
         score=placed.correlation,
         score_rigid=compare(*broad, best.motion, None).correlation,
-        score_before=compare(*broad, IN_PLACE, None).correlation,
+        score_before=compare(given, broad[1], IN_PLACE, None).correlation,
         evidence=found.best.evidence,
         evidence_mirrored=found.evidence_mirrored,
         evidence_elsewhere=found.evidence_elsewhere,

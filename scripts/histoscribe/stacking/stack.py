@@ -31,9 +31,11 @@ def align_stack(
     placed_um = {reference: sections[reference][0]}
     for name in _outwards(names, reference):
         anchor = _anchor(name, names, reference, alignments)
-        fixed = placed_um[anchor], sections[anchor][1]
+        given_um, latent = sections[anchor]
         try:
-            alignments[name] = align_pair(*fixed, *sections[name], settings)
+            alignments[name] = align_pair(
+                placed_um[anchor], latent, *sections[name], settings, given_um
+            )
         except UserError as error:
             raise UserError(f"{anchor} (fixed) and {name} (moving): {error}") from error
         placed_um[name] = alignments[name].apply(sections[name][0])
