@@ -17,7 +17,7 @@ SOFTNESS = 0.1
 RIDGE = 1.0
 N_DEALS = 10  # of units into clusters, in a round
 SHARE_DEALT = 0.05  # of units at once
-LEAST_HELD = 0.2  # of its share of a cluster, or a section takes no part in it
+LEAST_HELD = 0.1  # of its share of a cluster, or a section takes no part in it
 LEAST_LENGTH = 1e-9
 
 
