@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+from scipy import sparse
 from test_integration import N_GENES, NEAREST, section
 
 from histoscribe.errors import UserError
-from histoscribe.integration.genes import shared_genes
+from histoscribe.integration.genes import most_variable, shared_genes
 from histoscribe.integration.sections import (
     Section,
     _check_positions,
@@ -117,3 +118,20 @@ def test_a_radius_without_neighbours_is_told(caplog):
         assert not caplog.records
         gather([made], list(made.genes), NEAREST, 9.0)
     assert "one: most units have no neighbour" in caplog.text
+
+
+def test_variable_genes_of_a_sparse_section_are_found(caplog):
+    """Where many genes are found equally often, scanpy's curve can't be solved at its own span."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.03, (200, 300))
+    counts[:, :5] = 0
+    counts[:3, :5] = 2  # as often as the others, but together
+    made = Section(
+        "thin", sparse.csr_matrix(counts.astype(np.float32)),
+        pd.Index([f"G{i}" for i in range(300)]), pd.Index([f"u{i}" for i in range(200)]),
+        np.zeros((200, 2)), False, "bin",
+    )  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        found = most_variable([made], list(made.genes), 5)
+    assert "no curve of variances over a span of 0.3" in caplog.text
+    assert sorted(found) == [f"G{i}" for i in range(5)]

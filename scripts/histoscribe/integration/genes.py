@@ -12,6 +12,7 @@ from histoscribe.integration.sections import Section
 
 LOG = logging.getLogger(__name__)
 LEAST_GENES = 10
+SPANS = (0.3, 0.5, 0.7, 1.0)  # of the genes that each point of the curve of variances sees
 LEAST_UNITS_WITH = 3  # a gene found in fewer says nothing of a section
 
 
@@ -79,8 +80,23 @@ def _variable_genes(section: Section, n_variable: int) -> pd.Index:
 
 
 def _standardised_variance(section: Section, genes: pd.Index) -> pd.Series:
-    """Variance of counts beyond what their mean leads to expect, by gene, the largest first."""
+    """Variance of counts beyond what their mean leads to expect, by gene, the largest first.
+
+    What a mean leads to expect is a local regression. It can't be solved where many genes are found
+    equally often, as in sparse sections, and is then smoothed more. Raises UserError if no degree
+    of smoothing helps.
+    """
     own = section.counts[:, section.genes.get_indexer(genes)]
     counts = ad.AnnData(own, var=pd.DataFrame(index=genes))
-    sc.pp.highly_variable_genes(counts, flavor="seurat_v3", n_top_genes=counts.n_vars)
-    return counts.var["variances_norm"].sort_values(ascending=False, kind="stable")
+    n_top = counts.n_vars
+    for span in SPANS:
+        try:
+            sc.pp.highly_variable_genes(counts, flavor="seurat_v3", n_top_genes=n_top, span=span)
+        except ValueError as error:  # of LOESS's own Fortran
+            LOG.info("%s: no curve of variances over a span of %g (%s)", section.name, span, error)
+        else:
+            return counts.var["variances_norm"].sort_values(ascending=False, kind="stable")
+    raise UserError(
+        problem(f"section {section.name}", f"{n_top} genes whose variances follow no curve of "
+                "their means", "sections with more molecules", "Leave it out, or use larger units.")
+    )  # fmt: skip
