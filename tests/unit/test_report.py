@@ -239,6 +239,15 @@ def test_a_run_that_only_predicts_says_what_it_cannot_say():
     assert recorded_versions(results) == {"numpy": "2.0"}
 
 
+def test_a_run_that_only_integrates_files_says_so():
+    facts = run_of(sections=[], experiments=[], folds=[], first=None)
+    facts = replace(facts, config=facts.config | {"integrations": {"kidney": {}, "liver": {}}})
+    page = page_of(facts, Results())
+    assert "brought into one latent space with shared domains: kidney and liver." in page
+    assert "0 sections" not in page
+    assert "The sheet names no section" in page and ">Platform<" not in page
+
+
 def test_a_run_that_only_prepares_has_a_report():
     facts = run_of(
         sections=[section_facts("s1", "d1", "none")],
@@ -247,7 +256,7 @@ def test_a_run_that_only_prepares_has_a_report():
         first=None,
     )
     page = page_of(facts, Results(accounting={"s1": accounting()}))
-    assert "Nothing was trained or predicted" in page
+    assert "No expression was predicted in this run" in page
     assert 'id="genes"' not in page and 'id="accuracy"' not in page
 
 

@@ -75,6 +75,20 @@ def test_methods_follow_the_settings():
     )
 
 
+def test_integration_has_its_words():
+    config = {**CONFIG, "integrations": {"mice": {"stack": {}}}}
+    found = methods(run_of(config=config), Results(), {})
+    text = "\n".join(found.paragraphs)
+    assert "integrated (mice) into one latent space with 20 spatial factors after INSPIRE" in text
+    assert "Domains are Leiden clusters [@leiden]" in text and "Adjacent sections" in text
+    assert (
+        {"inspire", "harmony", "scib"}
+        <= set(found.cited)
+        <= set(read_references(TEMPLATES / "references.bib"))
+    )
+    assert "inspire" not in methods(run_of(), Results(), {}).cited
+
+
 @pytest.mark.parametrize("kind", [*MODELS, "stacked"])
 def test_every_model_has_its_words(kind):
     members = ["multitask", "kernel"] if kind == "stacked" else []

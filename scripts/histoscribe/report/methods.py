@@ -86,6 +86,8 @@ def methods(facts: RunFacts, results: Results, versions: dict[str, str]) -> Meth
         parts += [_model(facts, results), _evaluation(facts)]
     if results.clusters:
         parts.append(_types(facts))
+    if facts.config.get("integrations"):
+        parts.append(_integration(facts))
     parts.append(_software(facts, versions))
     paragraphs = [" ".join(sentences) for sentences in map(list, parts)]
     return Methods(paragraphs, _cited("\n".join(paragraphs)))
@@ -295,6 +297,32 @@ def _types(facts: RunFacts) -> Iterator[str]:
         f"{cite('scanpy', 'leiden')} and shown by UMAP {cite('umap')}; clusters were named after "
         "marker genes, with a score and a runner-up."
     )
+
+
+def _integration(facts: RunFacts) -> Iterator[str]:
+    """By the settings of all integrations; what one has of its own is among the settings."""
+    settings, entries = facts.config["integration"], facts.config["integrations"]
+    training = settings["training"]
+    yield (
+        f"Sections were integrated ({listed(entries)}) into one latent space with "
+        f"{counted(training['n_factors'], 'spatial factor')} after INSPIRE {cite('inspire')}, as "
+        f"the mean of {counted(training['n_networks'], 'network')} trained for up to "
+        f"{counted(training['n_steps'], 'step')}."
+    )
+    if training["mixing_rounds"]:
+        yield f"Sections were then moved onto each other by soft clusters {cite('harmony')}."
+    found = f"Leiden clusters {cite('leiden')}"
+    if settings["domains"]["n_domains"]:
+        found = "Gaussians of one shape"
+    yield (
+        f"Domains are {found} in this space; how far sections mix was measured by LISI "
+        f"{cite('harmony')} and silhouettes {cite('scib')}."
+    )
+    if any("stack" in entry for entry in entries.values()):
+        yield (
+            "Adjacent sections were aligned where their latent spaces correlate best, by a rigid "
+            "motion and, where it predicts held-out tissue, a smooth displacement."
+        )
 
 
 def _software(facts: RunFacts, versions: dict[str, str]) -> Iterator[str]:

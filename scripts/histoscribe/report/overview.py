@@ -68,9 +68,11 @@ def lead(facts: RunFacts, results: Results) -> list[str]:
         n = len(facts.sections)
         n_units = sum(units.n_units for units in results.units.values())
         kept = f", with {whole(n_units)} {unit} in all" if n_units else ""
+        prepared = f"{counted(n, 'section')} {'was' if n == 1 else 'were'} prepared{kept}."
         return [
-            f"{counted(n, 'section')} {'was' if n == 1 else 'were'} prepared{kept}.",
-            "Nothing was trained or predicted in this run.",
+            *([prepared] if n else []),
+            *_integrated(facts),
+            "No expression was predicted in this run.",
         ]
     sentences = [_learning(facts, results)]
     rows = first_rows(facts, results)
@@ -86,7 +88,14 @@ def lead(facts: RunFacts, results: Results) -> list[str]:
     grades = grade_counts(facts, results)
     if grades:
         sentences.append(_trust_words(grades, judged="tested" if len(rows) else "training"))
-    return sentences
+    return sentences + _integrated(facts)
+
+
+def _integrated(facts: RunFacts) -> list[str]:
+    names = list(facts.config.get("integrations") or {})
+    if not names:
+        return []
+    return [f"Sections were brought into one latent space with shared domains: {listed(names, 4)}."]
 
 
 def _learning(facts: RunFacts, results: Results) -> str:
