@@ -3,8 +3,8 @@
 STARmap mouse cortex (three sections, four layers) and legacy spatial transcriptomics of HER2+
 breast tumours (four patients, seven regions). Settings are the defaults, the same for both. Scored
 as usual: Gaussian mixture of one shape, Leiden clustering at the resolution that gives as many
-clusters as there are labels ("undetermined", which is not scored, being one: 4 and 7), by one run as
-usual and by the best of ten as domains are made (steady), iLISI and cLISI with perplexity 30.
+clusters as there are labels ("undetermined", which is not scored, being one: 4 and 7), by one run
+as usual and by the best of ten as domains are made (steady), iLISI and cLISI with perplexity 30.
 """
 
 import anndata as ad
@@ -115,7 +115,7 @@ def test_layers_of_the_cortex_are_found_in_three_mice(real_data):
     assert mean["leiden_ari"] > 0.68
     assert mean["ilisi"] >= 2.1
     assert mean["clisi"] <= 1.20
-    assert table[["gmm_ari", "steady_ari"]].std().max() < 0.03  # one run of Leiden varies by itself
+    assert table[["gmm_ari", "steady_ari"]].std().max() < 0.03  # one run varies by itself
 
 
 def test_regions_of_tumours_are_found_in_four_patients(real_data):
