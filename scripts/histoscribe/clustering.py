@@ -87,7 +87,12 @@ def leiden(
         directed=False,
         random_state=seed,
     )
-    found = bare.obs["leiden"].astype(int).to_numpy()
+    return by_size(bare.obs["leiden"].astype(int).to_numpy())
+
+
+def by_size(found: np.ndarray) -> np.ndarray:
+    """Numbers of clusters in order of size, from 0 for the largest; none is skipped."""
+    _, found = np.unique(found, return_inverse=True)
     rank = np.empty(found.max() + 1, dtype=np.int64)
     rank[np.argsort(-np.bincount(found), kind="stable")] = np.arange(len(rank))
     return rank[found]

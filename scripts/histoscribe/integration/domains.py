@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from histoscribe.clustering import (
     Neighbours,
+    by_size,
     nearest_neighbours,
     shared_neighbours,
     steady_leiden,
@@ -58,11 +59,3 @@ def mixture_domains(latent: np.ndarray, n_domains: int, seed: int) -> np.ndarray
         reg_covar=SMALLEST_VARIANCE,
     ).fit(latent[drawn])  # fmt: skip
     return by_size(mixture.predict(latent))
-
-
-def by_size(found: np.ndarray) -> np.ndarray:
-    """Numbers of clusters in order of size, from 0 for the largest; none is skipped."""
-    _, found = np.unique(found, return_inverse=True)
-    rank = np.empty(found.max() + 1, dtype=np.int64)
-    rank[np.argsort(-np.bincount(found), kind="stable")] = np.arange(len(rank))
-    return rank[found]
