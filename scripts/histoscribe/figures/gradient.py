@@ -63,24 +63,27 @@ def draw_gradient(
     top_genes: dict[str, str],
     title: str,
 ) -> tuple[Page, pd.DataFrame]:
-    """The page, and the numbers of its boxes and dots; `top_genes` of factors that are
-    used."""
+    """The page, and the numbers of its boxes and dots; `top_genes` of factors that are used.
+
+    Maps and boxes show units in the order that other sections give them, and are left out where
+    there is none.
+    """
     shown = gradient_values(units, sections, table, list(top_genes))
-    names = drawn_sections(shown["section"].tolist(), MAX_MAPS)
-    group = shown.set_index("section")["group"]
     groups = list(dict.fromkeys(shown["group"]))
     colours = section_colours(groups)
+    known = units["gradient"].dropna()
+    names = drawn_sections(shown["section"].tolist(), MAX_MAPS) if len(known) else []
     maps = {name: mapped_section(units[units["section"] == name]) for name in names}
     width = (WIDTH_MM - (A_ROW - 1) * GAP_MM) / A_ROW
     rows = [names[i : i + A_ROW] for i in range(0, len(names), A_ROW)]
     heights = [max(min(width * map_aspect(maps[n]), 1.3 * width) for n in row) for row in rows]
-    page = Page(12 + sum(height + 11 for height in heights) + BOXES_HEIGHT_MM + 30)
+    above = sum(height + 11 for height in heights) + 8 * bool(names)
+    page = Page(above + BOXES_HEIGHT_MM + 34)
     page.write(0, 0, title, WIDTH_MM, fontsize=8, fontweight="bold")
     page.write(0, 4, in_words(table, sections), WIDTH_MM, fontsize=6.5, color="0.25")
-    known = units["gradient"].dropna()
-    limits = tuple(np.percentile(known, [1, 99])) if len(known) else (0.0, 1.0)
-    limits = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
-    top = 9.0
+    top = 11.0 - 2 * bool(names)
+    group = shown.set_index("section")["group"]
+    limits = _limits(known)
     for row, height in zip(rows, heights, strict=True):
         for place, name in enumerate(row):
             left = place * (width + GAP_MM)
@@ -94,15 +97,24 @@ def draw_gradient(
             below = top + 4.6 + wide * map_aspect(maps[name])
             page.scale_bar(left, below, wide, window.width_um)
         top += height + 11
-    last = f"{len(groups) - 1} ({groups[-1]})"
-    scale = f"predicted rank of a unit's group, from 0 ({groups[0]}) to {last}"
-    page.write(0, top, scale, WIDTH_MM - 30, fontsize=6.5)
-    page.colour_bar(WIDTH_MM - 26, top + 0.6, 24, key)
-    top += 8
-    _draw_boxes(page.panel(10, top, BOXES_MM - 14, BOXES_HEIGHT_MM), shown, colours)
-    _draw_factors(page, BOXES_MM + 8, top, shown, table, top_genes, groups, colours)
+    if names:
+        last = f"{len(groups) - 1} ({groups[-1]})"
+        scale = f"predicted rank of a unit's group, from 0 ({groups[0]}) to {last}"
+        page.write(0, top, scale, WIDTH_MM - 30, fontsize=6.5)
+        page.colour_bar(WIDTH_MM - 26, top + 0.6, 24, key)
+        top += 8
+        _draw_boxes(page.panel(10, top, BOXES_MM - 14, BOXES_HEIGHT_MM), shown, colours)
+    _draw_factors(page, BOXES_MM + 8 if names else 8, top, shown, table, top_genes, groups, colours)
     _write_genes(page, top + BOXES_HEIGHT_MM + 12, table)
     return page, shown
+
+
+def _limits(known: pd.Series) -> tuple[float, float]:
+    """Percentiles 1 and 99, set apart where they are one."""
+    if known.empty:
+        return 0.0, 1.0
+    low, high = np.percentile(known, [1, 99])
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 def _draw_boxes(axes: Axes, shown: pd.DataFrame, colours: dict[str, str]) -> None:
