@@ -62,6 +62,10 @@ if __name__ == "__main__" and "snakemake" in globals():
                 predicted=dict(zip(map(tuple, params.predicted), inputs.predicted, strict=True)),
                 clusters=dict(zip(map(tuple, params.annotated), inputs.clusters, strict=True)),
                 agreement=dict(zip(map(tuple, params.compared), inputs.agreement, strict=True)),
+                maps={
+                    name: tuple(inputs.maps[3 * i : 3 * i + 3])
+                    for i, name in enumerate(params.maps)
+                },
                 benchmarks=params.benchmarks,
             ),
             figures=[Path(path) for path in inputs.figures],

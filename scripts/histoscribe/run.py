@@ -271,7 +271,8 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
 def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[str]:
     problems = []
     is_modelled = any(s.split != "none" for s in sections)
-    is_modelled |= not sections and not config["integrations"]  # of files alone
+    of_files = config["integrations"] or config["morphology_maps"]
+    is_modelled |= not sections and not of_files
     trains = any(s.split == "train" for s in sections)
     if is_modelled and not trains and config["bundle"] is None:
         problems.append(

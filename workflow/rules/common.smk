@@ -376,4 +376,5 @@ def figure_files():
         + program_figures()
         + spot_figures()
         + integration_figures()
+        + morphology_map_figures()
     )

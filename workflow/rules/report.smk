@@ -22,6 +22,7 @@ rule write_report:
         agreement=[
             f"<results>/annotated/agreement/{e}/{f}/{s}.tsv" for e, f, s in compared_annotations()
         ],
+        maps=morphology_map_files(),
         figures=figure_files(),
         viewers=viewers(),
         exports=exports(),
@@ -53,6 +54,7 @@ rule write_report:
         checked=list(FOLDS) if IS_TRAINED else [],
         annotated=annotated(),
         compared=compared_annotations(),
+        maps=list(MAPS),
         viewers=viewer_links(),
         links=run_links(
             IS_SCORED,

@@ -4,11 +4,12 @@ import hashlib
 from pathlib import Path
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 
 from histoscribe.features import UnitFeatures
-from histoscribe.provenance import RECORD_KEY, record
-from histoscribe.storage import write_h5ad
+from histoscribe.provenance import RECORD_KEY, recall, record
+from histoscribe.storage import read_h5ad, write_h5ad
 
 
 def columns_digest(features: UnitFeatures) -> str:
@@ -27,3 +28,20 @@ def write_features(units: ad.AnnData, features: UnitFeatures, identity: dict, ou
         names[f"{block}_names"] = list(columns)
     result.uns[RECORD_KEY] = record(encoder=identity, **names)
     write_h5ad(result, output)
+
+
+def named_features(path: Path) -> pd.DataFrame:
+    """Features of a section under their names, (n_units, n_features), from such a file.
+
+    Where an encoder has no names for them they are named by block and number.
+    """
+    features = read_h5ad(path)
+    names = recall(features.uns)
+    blocks = []
+    for block in ("local", "global", "mean"):
+        if block in features.obsm:
+            values = np.asarray(features.obsm[block])
+            own = names.get(f"{block}_names") or range(values.shape[1])
+            columns = [n if isinstance(n, str) else f"{block}_{n}" for n in own]
+            blocks.append(pd.DataFrame(values, index=features.obs_names, columns=columns))
+    return pd.concat(blocks, axis=1)

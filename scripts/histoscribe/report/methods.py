@@ -88,6 +88,8 @@ def methods(facts: RunFacts, results: Results, versions: dict[str, str]) -> Meth
         parts.append(_types(facts))
     if facts.config.get("integrations"):
         parts.append(_integration(facts))
+    if results.maps:
+        parts.append(_maps(facts))
     parts.append(_software(facts, versions))
     paragraphs = [" ".join(sentences) for sentences in map(list, parts)]
     return Methods(paragraphs, _cited("\n".join(paragraphs)))
@@ -323,6 +325,20 @@ def _integration(facts: RunFacts) -> Iterator[str]:
             "Adjacent sections were aligned where their latent spaces correlate best, by a rigid "
             "motion and, where it predicts held-out tissue, a smooth displacement."
         )
+
+
+def _maps(facts: RunFacts) -> Iterator[str]:
+    """By the settings of all maps; what one has of its own is among the settings."""
+    settings = facts.config["morphology_map"]
+    yield (
+        f"Image features were set beside genes and a question {cite('chelebian')}: overlap is the "
+        f"information that {settings['n_components']} principal components of expression give of "
+        "a feature's normal scores, relevance that which the question gives, by ridge regression "
+        "in blocks of tissue unseen, in nats. Both were held against "
+        f"{settings['n_moves']} maps moved over the section as on a torus; what counts is a q value "
+        f"over features (Benjamini and Hochberg) below {settings['q_below']:g} and "
+        f"{settings['least_nats']:g} nats above chance."
+    )
 
 
 def _software(facts: RunFacts, versions: dict[str, str]) -> Iterator[str]:

@@ -12,7 +12,15 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from histoscribe.report import account, accuracy, cell_types, gene_table, sections, wording
+from histoscribe.report import (
+    account,
+    accuracy,
+    cell_types,
+    gene_table,
+    morphology,
+    sections,
+    wording,
+)
 from histoscribe.report.cautions import WARNING, cautions
 from histoscribe.report.facts import RunFacts
 from histoscribe.report.methods import methods
@@ -125,6 +133,7 @@ def context(material: Material) -> dict:
         "kept_grades": gene_table.training_grades_kept(facts, results),
         "types": cell_types.type_tables(facts, results),
         "agreement": cell_types.agreement_rows(results),
+        "maps": morphology.map_views(facts, results),
         "figures": _figures(material.pictures, material.captions),
         "n_unshown": sum(picture.uri is None for picture in material.pictures),
         "accounts": account.accounts(facts, results),

@@ -37,12 +37,22 @@ class PredictionNumbers:
 
 
 @dataclass(frozen=True)
+class MapTables:
+    """Tables of a morphology-gene map, as relate_morphology writes them."""
+
+    features: pd.DataFrame
+    gains: pd.DataFrame
+    genes: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Results:
     """Tables of a run; what a run does not have is empty or None.
 
     `scores` are the gene tables of the first experiment and the baselines, `predicted` the sections
     of the first experiment, `clusters` the named clusters by source and sample, `agreement` the
-    scores of predicted against measured annotation, `jobs` the time and memory of each job.
+    scores of predicted against measured annotation, `maps` those of morphology and genes by name,
+    `jobs` the time and memory of each job.
     """
 
     summary: pd.DataFrame | None = None
@@ -55,6 +65,7 @@ class Results:
     predicted: dict[Key, PredictionNumbers] = field(default_factory=dict)
     clusters: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
     agreement: dict[Key, pd.DataFrame] = field(default_factory=dict)
+    maps: dict[str, MapTables] = field(default_factory=dict)
     jobs: pd.DataFrame | None = None
 
     @staticmethod
@@ -69,11 +80,13 @@ class Results:
         predicted: dict[Key, str],
         clusters: dict[tuple[str, str], str],
         agreement: dict[Key, str],
+        maps: dict[str, tuple[str, str, str]],
         benchmarks: str,
     ) -> "Results":
         """What these files say; paths of what a run does not have are None or left out.
 
-        `benchmarks` is the folder of the jobs' own records, as far as there are any.
+        `maps` are features, gains and genes of each; `benchmarks` is the folder of the jobs' own
+        records, as far as there are any.
         """
 
         def tables(paths: dict) -> dict:
@@ -90,6 +103,10 @@ class Results:
             predicted={key: read_prediction(Path(path)) for key, path in predicted.items()},
             clusters=tables(clusters),
             agreement=tables(agreement),
+            maps={
+                name: MapTables(*(read_table(Path(path)) for path in paths))
+                for name, paths in maps.items()
+            },
             jobs=read_jobs(Path(benchmarks)),
         )
 

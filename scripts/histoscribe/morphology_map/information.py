@@ -1,0 +1,86 @@
+"""How much of values is told by others where neither was seen: predictive information in nats."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from histoscribe.splits import block_folds, outside_buffer
+
+PENALTY = 0.1  # of ridge regression for each unit, on columns of variance 1
+LEAST_SPREAD = 1e-9
+MAX_SHARE = 1 - 1e-9  # of variance, so that information stays finite
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are predicted, `tested`, and those that they are predicted from, `learnt`."""
+
+    learnt: np.ndarray
+    tested: np.ndarray
+
+
+def blocked_parts(
+    xy_um: np.ndarray, block_um: float, buffer_um: float, n_folds: int, seed: int
+) -> list[Part]:
+    """Units dealt out in square blocks; none within `buffer_um` of the tested ones is learnt from.
+
+    Folds in which nothing is tested or learnt from are left out.
+    """
+    section = np.zeros(len(xy_um), dtype=np.int64)
+    fold = block_folds(xy_um, section, block_um, n_folds, seed)
+    parts = []
+    for number in range(n_folds):
+        tested = fold == number
+        learnt = outside_buffer(xy_um, section, tested, buffer_um)
+        if tested.any() and learnt.any():
+            parts.append(Part(np.flatnonzero(learnt), np.flatnonzero(tested)))
+    return parts
+
+
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """Columns by rank, as quantiles of a normal distribution (n, p); ties share theirs."""
+    rank = rankdata(values, axis=0)
+    return ndtri((rank - 0.5) / len(values))
+
+
+def predicted_values(told: np.ndarray, values: np.ndarray, parts: list[Part]) -> np.ndarray:
+    """Ridge prediction of each column of `values` from all columns of `told`, by parts unseen.
+
+    `told` (n, k) and `values` (n, p); NaN (n, p) for rows that no part tests.
+    """
+    predicted = np.full(values.shape, np.nan)
+    for part in parts:
+        design, target = told[part.learnt], values[part.learnt]
+        centre, spread = design.mean(axis=0), design.std(axis=0)
+        spread = np.where(spread > LEAST_SPREAD, spread, np.inf)
+        design = (design - centre) / spread
+        mean = target.mean(axis=0)
+        within = design.T @ design + PENALTY * len(design) * np.eye(design.shape[1])
+        weight = np.linalg.solve(within, design.T @ (target - mean))
+        predicted[part.tested] = mean + ((told[part.tested] - centre) / spread) @ weight
+    return predicted
+
+
+def predictive_information(told: np.ndarray, values: np.ndarray, parts: list[Part]) -> np.ndarray:
+    """What `told` (n, k) says of each column of `values` (n, p), in nats, (p,).
+
+    It is -1/2 ln(1 - R2), R2 being the share of variance that is predicted out of fold, beside
+    the mean of what was learnt from: the mutual information of Gaussians, and less than that of
+    others. It may lie below 0, where predictions are worse than the mean; constant columns have 0.
+    """
+    predicted = predicted_values(told, values, parts)
+    usual = np.full(values.shape, np.nan)
+    for part in parts:
+        usual[part.tested] = values[part.learnt].mean(axis=0)
+    return information_of(values, predicted, usual)
+
+
+def information_of(values: np.ndarray, predicted: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Information in nats (p,) of predictions beside `usual` ones, (n, p) each; NaN rows apart."""
+    off = np.nansum((values - predicted) ** 2, axis=0)
+    spread = np.nansum((values - usual) ** 2, axis=0)
+    is_constant = spread <= LEAST_SPREAD * len(values)
+    left = np.where(is_constant, 1.0, off / np.where(is_constant, 1.0, spread))
+    return -0.5 * np.log(np.maximum(left, 1 - MAX_SHARE))

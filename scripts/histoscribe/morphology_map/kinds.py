@@ -1,0 +1,34 @@
+"""The four quadrants, what a question is answered from, and what share genes of each kind have."""
+
+import numpy as np
+import pandas as pd
+
+TRANSLATION, INTEGRATION = "translation", "integration"
+OVERESTIMATION, NOISE = "overestimation", "noise"
+QUADRANTS = (TRANSLATION, INTEGRATION, OVERESTIMATION, NOISE)
+GENES, IMAGE, BOTH, CHOSEN = "genes", "image", "genes + image", "genes + integration features"
+SETS = (GENES, IMAGE, BOTH, CHOSEN)
+
+
+def quadrant(overlaps: pd.Series, is_relevant: pd.Series) -> np.ndarray:
+    """Names of quadrants, (n,), from which of the two counts."""
+    return np.select(
+        [overlaps & is_relevant, is_relevant, overlaps],
+        [TRANSLATION, INTEGRATION, OVERESTIMATION],
+        NOISE,
+    )
+
+
+def shares_of_pcc(table: pd.DataFrame) -> dict[str, float]:
+    """What share of the mean PCC comes from which genes: of each quadrant, and housekeeping genes.
+
+    Genes of negative PCC count as 0. Keys overestimation, translation, housekeeping; NaN where no
+    gene has a PCC above 0.
+    """
+    pcc = table["pcc"].fillna(0).clip(lower=0)
+    total = pcc.sum() or np.nan
+    shares = {
+        name: pcc[table["quadrant"] == name].sum() / total for name in (OVERESTIMATION, TRANSLATION)
+    }
+    shares["housekeeping"] = pcc[table["is_housekeeping"]].sum() / total
+    return shares

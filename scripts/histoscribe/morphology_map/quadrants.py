@@ -1,0 +1,134 @@
+"""Overlap with the genes and relevance to the question of each image feature, and its quadrant."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
+
+from histoscribe.morphology_map.information import (
+    Part,
+    normal_scores,
+    predicted_values,
+    predictive_information,
+)
+from histoscribe.morphology_map.kinds import quadrant
+from histoscribe.morphology_map.surrogates import moved_units
+
+LEAST_SPREAD = 1e-9
+CHECKED_UNITS = 3000  # of the estimate by nearest neighbours, which is slow
+NEAREST = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of units: `value` (n_units,), text or numbers, none missing; its `name`."""
+
+    name: str
+    value: np.ndarray
+
+    @property
+    def is_categorical(self) -> bool:
+        return self.value.dtype.kind not in "fiu"
+
+    def design(self) -> np.ndarray:
+        """Columns that information is told from, (n_units, k): classes, or tenths and the rank."""
+        if self.is_categorical:
+            return pd.get_dummies(pd.Series(self.value)).to_numpy(dtype=np.float64)
+        score = normal_scores(self.value[:, None].astype(np.float64))
+        tenth = pd.qcut(self.value, 10, labels=False, duplicates="drop")
+        return np.column_stack([score, pd.get_dummies(pd.Series(tenth)).to_numpy(np.float64)])
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """`least_nats` and `q_below`: what information must reach to count, beside its spatial null.
+
+    `n_moves` maps of chance; `block_um`, `buffer_um` and `n_folds` of what is predicted unseen.
+    """
+
+    n_components: int = 20
+    n_moves: int = 200
+    q_below: float = 0.05
+    least_nats: float = 0.005
+    block_um: float = 200.0
+    buffer_um: float = 64.0
+    n_folds: int = 5
+
+
+def relate(
+    features: pd.DataFrame,
+    expression: np.ndarray,
+    question: Question,
+    xy_um: np.ndarray,
+    parts: list[Part],
+    settings: MapSettings,
+    seed: int,
+    with_checks: bool = True,
+) -> pd.DataFrame:
+    """A row a feature: overlap and relevance in nats, p and q of each, and the quadrant.
+
+    `features` (n_units, n_features), `expression` components (n_units, k), `xy_um` (n_units, 2).
+    Both are the information that genes, or the question, give of the feature's normal scores in
+    blocks unseen; p is the share of maps moved over the section (moved_units), all features' taken
+    together once each is scaled by its own chance, that tell as much. `_check` columns are the
+    mutual information by nearest neighbours (Kraskov et al., Phys Rev E 2004; Ross, PLoS ONE 2014),
+    of a feature and what the genes predict of it, and of a feature and the question; without
+    `with_checks` there are none. Features that are constant are left out.
+    """
+    values = features.to_numpy(dtype=np.float64)
+    varies = values.std(axis=0) > LEAST_SPREAD
+    names, values = features.columns[varies], normal_scores(values[:, varies])
+    told = {"overlap": expression, "relevance": question.design()}
+    moves = list(moved_units(xy_um, settings.n_moves, seed))
+    table = pd.DataFrame({"feature": names})
+    for axis, design in told.items():
+        found = predictive_information(design, values, parts)
+        chance = np.array([predictive_information(design[m], values, parts) for m in moves])
+        table[axis] = found
+        table[f"{axis}_by_chance"] = chance.mean(axis=0)
+        table[f"{axis}_p"] = p_values(found, chance)
+        table[f"{axis}_q"] = false_discovery_control(table[f"{axis}_p"])
+        table[f"{axis}_counts"] = (table[f"{axis}_q"] < settings.q_below) & (
+            found - table[f"{axis}_by_chance"].clip(lower=0) >= settings.least_nats
+        )
+    if with_checks:
+        checks = nearest_neighbour_information(expression, values, question, parts, seed)
+        table["overlap_check"], table["relevance_check"] = checks
+    table["quadrant"] = quadrant(table["overlap_counts"], table["relevance_counts"])
+    return table
+
+
+def p_values(found: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Share of `chance` (n_moves, p) that reaches `found` (p,), all columns' together, each scaled.
+
+    Columns are centred and scaled by their own chance, so that the tail of all serves each.
+    """
+    centre, spread = chance.mean(axis=0), np.maximum(chance.std(axis=0), LEAST_SPREAD)
+    pooled = np.sort(((chance - centre) / spread).ravel())
+    at_least = len(pooled) - np.searchsorted(pooled, (found - centre) / spread)
+    return (1 + at_least) / (1 + len(pooled))
+
+
+def nearest_neighbour_information(
+    expression: np.ndarray,
+    values: np.ndarray,
+    question: Question,
+    parts: list[Part],
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Overlap and relevance (p,) by nearest neighbours, in nats; of at most 3,000 units."""
+    predicted = predicted_values(expression, values, parts)
+    seen = np.flatnonzero(np.isfinite(predicted).all(axis=1))
+    some = np.random.default_rng(seed).permutation(seen)[:CHECKED_UNITS]
+    shared = [
+        mutual_info_regression(
+            predicted[some, i][:, None], values[some, i], n_neighbors=NEAREST, random_state=seed
+        )[0]
+        for i in range(values.shape[1])
+    ]
+    estimate = mutual_info_classif if question.is_categorical else mutual_info_regression
+    asked = question.value[some]
+    relevance = estimate(values[some], asked, n_neighbors=NEAREST, random_state=seed)
+    return np.array(shared), relevance

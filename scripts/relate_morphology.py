@@ -1,0 +1,115 @@
+"""Set image features beside genes and a question: which tell it, and which the genes tell."""
+
+from pathlib import Path
+
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from histoscribe.annotation.labels import read_labels
+from histoscribe.errors import UserError, problem
+from histoscribe.features.files import named_features
+from histoscribe.integration.sections import read_section
+from histoscribe.joblog import job_log
+from histoscribe.morphology_map.gains import answers, gain_table
+from histoscribe.morphology_map.genes import read_gene_list, relate_genes
+from histoscribe.morphology_map.information import blocked_parts
+from histoscribe.morphology_map.inputs import Asked, ask, own_features
+from histoscribe.morphology_map.quadrants import MapSettings, relate
+from histoscribe.provenance import recall
+from histoscribe.storage import read_h5ad, written_whole
+from histoscribe.tables import read_table
+
+
+def read_asked(
+    entry: dict,
+    files: dict[str, Path],
+    target_sum: float | str,
+    max_units: int,
+    seed: int,
+) -> Asked:
+    """Units, features and answers of a map, from the files that it names."""
+    where, question = entry["where"], entry["question"]
+    units = read_h5ad(files["units"], ())
+    if entry["sample"] is None:
+        read_section(entry["name"], files["units"], False)  # checks counts, names and places
+        if question not in units.obs:
+            expected = "a column of obs: " + ", ".join(units.obs.columns[:12])
+            raise UserError(problem(f"{where}/question", question, expected, "Correct it."))
+        features = own_features(units, entry["features"], f"{where}/features")
+        answer = units.obs[question]
+        if isinstance(answer.dtype, pd.CategoricalDtype):
+            answer = answer.astype(object)
+    else:
+        features = named_features(files["features"])
+        answer = answers_of(question, files["answers"], units, where)
+    return ask(units, features, question, answer, target_sum, max_units, seed, where)
+
+
+def answers_of(question: str, path: Path, units, where: str) -> pd.Series:
+    """The answer of each unit, from labels, cell types or scores of programs."""
+    if question == "labels":
+        facts = recall(units.uns)
+        return read_labels(path, units, facts["unit_size_um"], facts["um_per_px"])
+    if question == "types":
+        return read_h5ad(path).obs["type"].astype(object)
+    scores = pd.read_parquet(path)
+    name = question.partition(":")[2]
+    if name not in scores:
+        expected = "a program that was scored: " + ", ".join(scores.columns[2:14])
+        raise UserError(problem(f"{where}/question", name, expected, "Correct it."))
+    return scores[name]
+
+
+def main(
+    entry: dict,
+    files: dict[str, Path],
+    settings: dict,
+    buffer_um: float,
+    target_sum: float | str,
+    housekeeping: Path,
+    seed: int,
+    outputs: dict[str, Path],
+) -> None:
+    settings = dict(settings)
+    max_units, block_um = settings.pop("max_units"), settings.pop("block_um")
+    given = settings.pop("buffer_um")
+    buffer_um = buffer_um if given is None else given
+    asked = read_asked(entry, files, target_sum, max_units, seed)
+    block_um = asked.block_um(block_um, buffer_um)
+    settings = MapSettings(**settings, block_um=block_um, buffer_um=buffer_um)
+    parts = blocked_parts(asked.xy_um, block_um, buffer_um, settings.n_folds, seed)
+    if len(parts) < 2:
+        raise UserError(
+            problem(
+                entry["where"],
+                f"{len(parts)} of {settings.n_folds} folds in blocks of {block_um:.4g} um with a "
+                f"buffer of {buffer_um:.4g} um",
+                "two or more that leave units to learn from",
+                "Lower morphology_map.block_um or buffer_um.",
+            )
+        )
+    expression = asked.expression(settings.n_components, seed)
+    told = asked.features, expression, asked.question, asked.xy_um, parts, settings, seed
+    features = relate(*told)
+    found, n_chosen = answers(*told)
+    gains = gain_table(found, asked.question, asked.xy_um, n_chosen, block_um, seed)
+    scores = read_table(files["scores"]) if "scores" in files else pd.DataFrame({"gene": []})
+    genes = relate_genes(asked, scores, read_gene_list(housekeeping), parts, settings, seed)
+    for name, table in (("features", features), ("gains", gains), ("genes", genes)):
+        with written_whole(outputs[name]) as partial:
+            table.to_csv(partial, sep="\t", index=False, float_format="%.5g")
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]), threadpool_limits(snakemake.threads):
+        names = ("units", "features", "answers", "scores")
+        main(
+            entry=snakemake.params.entry,
+            files={name: Path(path) for name in names if (path := snakemake.input.get(name))},
+            settings=snakemake.params.settings,
+            buffer_um=snakemake.params.buffer_um,
+            target_sum=snakemake.params.target_sum,
+            housekeeping=Path(snakemake.input.housekeeping),
+            seed=snakemake.params.seed,
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+        )
