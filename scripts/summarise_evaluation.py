@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from histoscribe.block_bootstrap import compare
 from histoscribe.evaluation.summary import summarise, summary_table, trust_of_alignment
 from histoscribe.experiments import BASELINE
 from histoscribe.joblog import job_log
+from histoscribe.morphology_map.kinds import overestimation_share
 from histoscribe.storage import written_whole
 from histoscribe.tables import read_table
 
@@ -20,6 +22,7 @@ def main(
     sections: dict[Key, Path],
     alignments: dict[str, Path],
     learnt_from: dict[str, list[str]],
+    maps: dict[str, Path],
     summary: Path,
     comparisons: Path,
 ) -> None:
@@ -27,6 +30,7 @@ def main(
         sample: str(read_table(path).loc[0, "verdict"]) for sample, path in alignments.items()
     }
     genes = {key: read_table(path) for key, path in scores.items()}
+    mapped = {sample: read_table(path) for sample, path in maps.items()}
     resampled = {key: read_table(path) for key, path in replicates.items()}
     wholes = {key: read_table(path) for key, path in sections.items()}
     rows, differences = [], []
@@ -41,6 +45,11 @@ def main(
                 "sample": sample,
                 **summarise(genes[key], resampled[key], wholes[key], baseline),
                 "alignment": trust_of_alignment(verdicts[sample], trained),
+                "overestimation_share": (
+                    overestimation_share(genes[key], mapped[sample])
+                    if sample in mapped and len(mapped[sample])
+                    else np.nan
+                ),
             }
         )
     first = next(iter(genes))[0]
@@ -67,6 +76,7 @@ if __name__ == "__main__" and "snakemake" in globals():
                 zip(snakemake.params.aligned, map(Path, snakemake.input.alignments), strict=True)
             ),
             learnt_from=snakemake.params.learnt_from,
+            maps=dict(zip(snakemake.params.mapped, map(Path, snakemake.input.maps), strict=True)),
             summary=Path(snakemake.output.summary),
             comparisons=Path(snakemake.output.comparisons),
         )

@@ -22,7 +22,13 @@ from histoscribe.morphology_map.information import (
     predictive_information,
 )
 from histoscribe.morphology_map.inputs import Asked, ask, components_of_features, own_features
-from histoscribe.morphology_map.kinds import CHOSEN, GENES, SETS, shares_of_pcc
+from histoscribe.morphology_map.kinds import (
+    CHOSEN,
+    GENES,
+    SETS,
+    overestimation_share,
+    shares_of_pcc,
+)
 from histoscribe.morphology_map.quadrants import MapSettings, Question, p_values, relate
 from histoscribe.morphology_map.surrogates import LEAST_SHIFT, moved_units
 from histoscribe.simulation.plants import smooth_field
@@ -199,6 +205,21 @@ def test_genes_are_told_apart(tissue, xy_um, parts):
     assert shares["housekeeping"] == pytest.approx(0.3)
     none = relate_genes(asked, scores.iloc[:0], set(), parts, SETTINGS, 0)
     assert none.empty and list(none) == GENE_COLUMNS
+
+
+def test_any_prediction_has_its_share_of_overestimation():
+    genes = pd.DataFrame({"gene": ["A", "B", "C"], "is_relevant": [True, False, False]})
+    scores = pd.DataFrame(
+        {
+            "gene": ["A", "B", "C", "D"],
+            "pcc": [0.5, 0.3, 0.2, 0.9],
+            "pcc_low": [0.4, 0.2, -0.1, 0.8],
+        }
+    )
+    assert overestimation_share(scores, genes) == pytest.approx(
+        0.3
+    )  # C is not predicted, D unasked
+    assert np.isnan(overestimation_share(scores.assign(pcc=-0.1), genes))
 
 
 def test_a_gene_list_has_comments(tmp_path):

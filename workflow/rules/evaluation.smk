@@ -43,6 +43,7 @@ rule summarise_evaluation:
         replicates=[f"<results>/{e}/{f}/evaluated/{s}.replicates.tsv" for e, f, s in evaluations()],
         sections=[f"<results>/{e}/{f}/evaluated/{s}.section.tsv" for e, f, s in evaluations()],
         alignments=alignments(sections_of_folds(*FOLDS.values())),
+        maps=[f"<results>/morphology_maps/{name}/genes.tsv" for name in mapped_samples().values()],
     output:
         summary=report(
             ensure("<results>/summary.tsv", non_empty=True),
@@ -69,6 +70,7 @@ rule summarise_evaluation:
     params:
         evaluated=evaluations(),
         aligned=sections_of_folds(*FOLDS.values()),
+        mapped=list(mapped_samples()),
         learnt_from={name: list(fold.learning) for name, fold in FOLDS.items()},
         code=code_digest("summarise_evaluation.py"),
     script:

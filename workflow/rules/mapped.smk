@@ -88,6 +88,16 @@ def seen_um(wildcards):
     return float(max(*widths, 2 * encoder.get("radius_um", 0)))
 
 
+def mapped_samples():
+    """The first map of each tested section, by sample."""
+    tested = dict.fromkeys(sample for _, _, sample in pairs())
+    first = {}
+    for name, entry in MAPS.items():
+        if entry.sample in tested:
+            first.setdefault(entry.sample, name)
+    return first
+
+
 def morphology_map_files():
     return [
         f"<results>/morphology_maps/{name}/{table}.tsv"

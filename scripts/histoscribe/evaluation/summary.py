@@ -38,6 +38,7 @@ SUMMARY_COLUMNS = [
     "gene_correlation_kept",
     "gene_correlation_reachable",
     "calibration_error",
+    "overestimation_share",
 ]
 AVERAGED = [c.removesuffix("_mean") for c in SUMMARY_COLUMNS[17:24]]
 SMOOTHED = re.compile(r"(pcc|ceiling)_([0-9.e+]+um)")

@@ -32,3 +32,14 @@ def shares_of_pcc(table: pd.DataFrame) -> dict[str, float]:
     }
     shares["housekeeping"] = pcc[table["is_housekeeping"]].sum() / total
     return shares
+
+
+def overestimation_share(scores: pd.DataFrame, genes: pd.DataFrame) -> float:
+    """The share of a prediction's mean PCC that comes from genes that say nothing of a question.
+
+    `scores` of any prediction of the section (gene, pcc, pcc_low), `genes` a map's (gene,
+    is_relevant); over the genes that both have.
+    """
+    both = scores[["gene", "pcc", "pcc_low"]].merge(genes[["gene", "is_relevant"]], on="gene")
+    kind = quadrant(both["pcc_low"] > 0, both["is_relevant"].astype(bool))
+    return shares_of_pcc(both.assign(quadrant=kind, is_housekeeping=False))[OVERESTIMATION]

@@ -335,8 +335,8 @@ def _maps(facts: RunFacts) -> Iterator[str]:
         f"information that {settings['n_components']} principal components of expression give of "
         "a feature's normal scores, relevance that which the question gives, by ridge regression "
         "in blocks of tissue unseen, in nats. Both were held against "
-        f"{settings['n_moves']} maps moved over the section as on a torus; what counts is a q value "
-        f"over features (Benjamini and Hochberg) below {settings['q_below']:g} and "
+        f"{settings['n_moves']} maps moved over the section as on a torus; what counts is a q "
+        f"value over features (Benjamini and Hochberg) below {settings['q_below']:g} and "
         f"{settings['least_nats']:g} nats above chance."
     )
 
