@@ -88,9 +88,19 @@ def test_nothing_near_what_is_tested_is_learnt_from(xy_um, parts):
 def test_predictions_are_of_tested_rows_alone():
     part = Part(np.arange(10), np.arange(10, 15))
     told = np.arange(20.0)[:, None]
-    predicted = predicted_values(told, told, [part])
+    (predicted,) = predicted_values(told, told, [part])
     assert np.isfinite(predicted[10:15]).all()
     assert np.isnan(predicted[np.r_[:10, 15:20]]).all()
+
+
+def test_few_units_bear_few_columns(xy_um):
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(xy_um))[:120]
+    few = blocked_parts(xy_um[some], 320, 80, 5, 0)
+    told = rng.normal(size=(120, 40))
+    values = told[:, :1] + rng.normal(size=(120, 1))
+    all_columns = predictive_information(told, values, few)[0]
+    assert predictive_information(told, values, few, (40, 1))[0] > max(all_columns, 0) + 0.1
 
 
 def test_ranks_become_normal_scores():

@@ -45,36 +45,46 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
     return ndtri((rank - 0.5) / len(values))
 
 
-def predicted_values(told: np.ndarray, values: np.ndarray, parts: list[Part]) -> np.ndarray:
-    """Ridge prediction of each column of `values` from all columns of `told`, by parts unseen.
+def predicted_values(
+    told: np.ndarray, values: np.ndarray, parts: list[Part], widths: tuple[int, ...] = ()
+) -> np.ndarray:
+    """Ridge prediction of each column of `values` from columns of `told`, by parts unseen.
 
-    `told` (n, k) and `values` (n, p); NaN (n, p) for rows that no part tests.
+    `told` (n, k) and `values` (n, p). From the first columns alone, so many as each of `widths`
+    says, or from all; (n_widths, n, p), NaN for rows that no part tests.
     """
-    predicted = np.full(values.shape, np.nan)
+    widths = widths or (told.shape[1],)
+    predicted = np.full((len(widths), *values.shape), np.nan)
     for part in parts:
         design, target = told[part.learnt], values[part.learnt]
         centre, spread = design.mean(axis=0), design.std(axis=0)
         spread = np.where(spread > LEAST_SPREAD, spread, np.inf)
-        design = (design - centre) / spread
+        design, tested = (design - centre) / spread, (told[part.tested] - centre) / spread
         mean = target.mean(axis=0)
         within = design.T @ design + PENALTY * len(design) * np.eye(design.shape[1])
-        weight = np.linalg.solve(within, design.T @ (target - mean))
-        predicted[part.tested] = mean + ((told[part.tested] - centre) / spread) @ weight
+        across = design.T @ (target - mean)
+        for place, k in enumerate(widths):
+            weight = np.linalg.solve(within[:k, :k], across[:k])
+            predicted[place, part.tested] = mean + tested[:, :k] @ weight
     return predicted
 
 
-def predictive_information(told: np.ndarray, values: np.ndarray, parts: list[Part]) -> np.ndarray:
+def predictive_information(
+    told: np.ndarray, values: np.ndarray, parts: list[Part], widths: tuple[int, ...] = ()
+) -> np.ndarray:
     """What `told` (n, k) says of each column of `values` (n, p), in nats, (p,).
 
     It is -1/2 ln(1 - R2), R2 being the share of variance that is predicted out of fold, beside
     the mean of what was learnt from: the mutual information of Gaussians, and less than that of
     others. It may lie below 0, where predictions are worse than the mean; constant columns have 0.
+    Of several `widths` (predicted_values) the one that says most, column by column: few units
+    bear few columns.
     """
-    predicted = predicted_values(told, values, parts)
     usual = np.full(values.shape, np.nan)
     for part in parts:
         usual[part.tested] = values[part.learnt].mean(axis=0)
-    return information_of(values, predicted, usual)
+    predicted = predicted_values(told, values, parts, widths)
+    return np.max([information_of(values, p, usual) for p in predicted], axis=0)
 
 
 def information_of(values: np.ndarray, predicted: np.ndarray, usual: np.ndarray) -> np.ndarray:

@@ -70,22 +70,26 @@ def relate(
     """A row a feature: overlap and relevance in nats, p and q of each, and the quadrant.
 
     `features` (n_units, n_features), `expression` components (n_units, k), `xy_um` (n_units, 2).
-    Both are the information that genes, or the question, give of the feature's normal scores in
-    blocks unseen; p is the share of maps moved over the section (moved_units), all features' taken
-    together once each is scaled by its own chance, that tell as much. `_check` columns are the
-    mutual information by nearest neighbours (Kraskov et al., Phys Rev E 2004; Ross, PLoS ONE 2014),
-    of a feature and what the genes predict of it, and of a feature and the question; without
-    `with_checks` there are none. Features that are constant are left out.
+    Both are the information that genes (as many components as say most of it), or the question,
+    give of the feature's normal scores in blocks unseen; p is the share of maps moved over the
+    section (moved_units), all features' taken together once each is scaled by its own chance, that
+    tell as much. `_check` columns are the mutual information by nearest neighbours (Kraskov et al.,
+    Phys Rev E 2004; Ross, PLoS ONE 2014), of a feature and what the genes predict of it, and of a
+    feature and the question; without `with_checks` there are none. Features that are constant are
+    left out.
     """
     values = features.to_numpy(dtype=np.float64)
     varies = values.std(axis=0) > LEAST_SPREAD
     names, values = features.columns[varies], normal_scores(values[:, varies])
-    told = {"overlap": expression, "relevance": question.design()}
+    told = {
+        "overlap": (expression, nested_widths(expression.shape[1])),
+        "relevance": (question.design(), ()),
+    }
     moves = list(moved_units(xy_um, settings.n_moves, seed))
     table = pd.DataFrame({"feature": names})
-    for axis, design in told.items():
-        found = predictive_information(design, values, parts)
-        chance = np.array([predictive_information(design[m], values, parts) for m in moves])
+    for axis, (design, widths) in told.items():
+        found = predictive_information(design, values, parts, widths)
+        chance = np.array([predictive_information(design[m], values, parts, widths) for m in moves])
         table[axis] = found
         table[f"{axis}_by_chance"] = chance.mean(axis=0)
         table[f"{axis}_p"] = p_values(found, chance)
@@ -98,6 +102,11 @@ def relate(
         table["overlap_check"], table["relevance_check"] = checks
     table["quadrant"] = quadrant(table["overlap_counts"], table["relevance_counts"])
     return table
+
+
+def nested_widths(n_components: int) -> tuple[int, ...]:
+    """How many components are tried: all, a half, a quarter and an eighth of them."""
+    return tuple(dict.fromkeys(max(n_components // part, 1) for part in (1, 2, 4, 8)))
 
 
 def p_values(found: np.ndarray, chance: np.ndarray) -> np.ndarray:
@@ -119,7 +128,7 @@ def nearest_neighbour_information(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Overlap and relevance (p,) by nearest neighbours, in nats; of at most 3,000 units."""
-    predicted = predicted_values(expression, values, parts)
+    (predicted,) = predicted_values(expression, values, parts)
     seen = np.flatnonzero(np.isfinite(predicted).all(axis=1))
     some = np.random.default_rng(seed).permutation(seen)[:CHECKED_UNITS]
     shared = [

@@ -23,7 +23,7 @@ from histoscribe.report.wording import counted, number, percent, span
 MEASURES = {"balanced_accuracy": "Balanced accuracy", "ari": "ARI", "r2": "R²"}
 MEANING = {
     TRANSLATION: "tell of the question and are told by the genes (translation)",
-    INTEGRATION: "tell of it what the genes do not (integration)",
+    INTEGRATION: "tell of it though the genes were not shown to tell of them (integration)",
     OVERESTIMATION: "follow genes but not the question (overestimation)",
     NOISE: "do neither, as far as can be shown (noise)",
 }
