@@ -5,41 +5,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from histoscribe.features.files import named_features
 from histoscribe.figures.morphology_map import (
     Gallery,
     draw_morphology_map,
     ends_of,
     gallery_um,
-    most_extreme,
-    shown_features,
 )
 from histoscribe.figures.style import save_figure, use_style
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
-from histoscribe.storage import read_h5ad
+from histoscribe.morphology_map.extremes import most_extreme, shown_features
 from histoscribe.tables import read_table
 
 
 def gallery_of(
-    shown: pd.DataFrame, units: Path, features: Path, image: Path, um_per_px: float, tile_um: float
+    shown: pd.DataFrame, units: pd.DataFrame, image: Path, um_per_px: float, tile_um: float
 ) -> Gallery:
     """Tiles at both ends of the most extreme feature of each quadrant."""
-    values = named_features(features)
-    own = read_h5ad(units, ())
-    xy_um = pd.DataFrame(np.asarray(own.obsm["spatial"])[:, :2], index=own.obs_names)
-    values = values.loc[values.index.isin(xy_um.index)]
-    xy_um = xy_um.loc[values.index].to_numpy()
+    xy_um = units[["x_um", "y_um"]].to_numpy()
     slide = open_slide(image)
     size_um = np.array([slide.width_px, slide.height_px]) * um_per_px
     gallery = {}
     for feature in most_extreme(shown).values():
-        if feature not in values:
-            continue
         edge_um = gallery_um(feature, tile_um)
         edge = max(round(edge_um / um_per_px), 8)
         inside = ((xy_um > edge_um / 2) & (xy_um < size_um - edge_um / 2)).all(axis=1)
-        ends = ends_of(values.loc[inside, feature].to_numpy(), xy_um[inside], edge_um)
+        ends = ends_of(units.loc[inside, feature].to_numpy(), xy_um[inside], edge_um)
         gallery[feature] = tuple(
             [
                 slide.read_region(*np.round(xy / um_per_px - edge / 2).astype(int), edge, edge)
@@ -54,7 +45,8 @@ def main(
     table: Path,
     gains: Path,
     genes: Path,
-    pictured: dict[str, Path],
+    units: Path,
+    image: Path | None,
     style: Path,
     title: str,
     question: str,
@@ -64,9 +56,9 @@ def main(
 ) -> None:
     use_style(style)
     shown = shown_features(read_table(table))
-    gallery = (
-        gallery_of(shown, **pictured, um_per_px=um_per_px, tile_um=tile_um) if pictured else {}
-    )
+    gallery = {}
+    if image is not None:
+        gallery = gallery_of(shown, read_table(units), image, um_per_px, tile_um)
     page = draw_morphology_map(
         shown, read_table(gains), read_table(genes), gallery, question, title, tile_um
     )
@@ -75,12 +67,12 @@ def main(
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        names = ("units", "features", "image")
         main(
             table=Path(snakemake.input.table),
             gains=Path(snakemake.input.gains),
             genes=Path(snakemake.input.genes),
-            pictured={name: Path(path) for name in names if (path := snakemake.input.get(name))},
+            units=Path(snakemake.input.units),
+            image=Path(path) if (path := snakemake.input.get("image")) else None,
             style=Path(snakemake.input.style),
             title=snakemake.params.title,
             question=snakemake.params.question,

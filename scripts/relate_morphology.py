@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -10,10 +11,11 @@ from histoscribe.errors import UserError, problem
 from histoscribe.features.files import named_features
 from histoscribe.integration.sections import read_section
 from histoscribe.joblog import job_log
+from histoscribe.morphology_map.extremes import most_extreme, shown_features
 from histoscribe.morphology_map.gains import answers, gain_table
 from histoscribe.morphology_map.genes import read_gene_list, relate_genes
 from histoscribe.morphology_map.information import blocked_parts
-from histoscribe.morphology_map.inputs import Asked, ask, own_features
+from histoscribe.morphology_map.inputs import Asked, ask, components_of_features, own_features
 from histoscribe.morphology_map.quadrants import MapSettings, relate
 from histoscribe.provenance import recall
 from histoscribe.storage import read_h5ad, written_whole
@@ -42,6 +44,8 @@ def read_asked(
     else:
         features = named_features(files["features"])
         answer = answers_of(question, files["answers"], units, where)
+    if not entry["is_named"]:
+        features = components_of_features(features, seed)
     return ask(units, features, question, answer, target_sum, max_units, seed, where)
 
 
@@ -58,6 +62,17 @@ def answers_of(question: str, path: Path, units, where: str) -> pd.Series:
         expected = "a program that was scored: " + ", ".join(scores.columns[2:14])
         raise UserError(problem(f"{where}/question", name, expected, "Correct it."))
     return scores[name]
+
+
+def units_table(asked: Asked, features: pd.DataFrame, found: dict[str, np.ndarray]) -> pd.DataFrame:
+    """A row a unit: its place, the answer, the answer from each set, and the features shown."""
+    table = pd.DataFrame(asked.xy_um, columns=["x_um", "y_um"])
+    table.insert(0, "unit", asked.features.index)
+    table["answer"] = asked.question.value
+    for name, answered in found.items():
+        table[f"from {name}"] = answered
+    shown = most_extreme(shown_features(features))
+    return table.join(asked.features[list(shown.values())].reset_index(drop=True))
 
 
 def main(
@@ -94,10 +109,12 @@ def main(
     found, n_chosen = answers(*told)
     gains = gain_table(found, asked.question, asked.xy_um, n_chosen, block_um, seed)
     scores = read_table(files["scores"]) if "scores" in files else pd.DataFrame({"gene": []})
+    units = units_table(asked, features, found)
     genes = relate_genes(asked, scores, read_gene_list(housekeeping), parts, settings, seed)
-    for name, table in (("features", features), ("gains", gains), ("genes", genes)):
+    tables = {"features": features, "gains": gains, "genes": genes, "units": units}
+    for name, table in tables.items():
         with written_whole(outputs[name]) as partial:
-            table.to_csv(partial, sep="\t", index=False, float_format="%.5g")
+            table.to_csv(partial, sep="\t", index=False, float_format="%.6g")
 
 
 if __name__ == "__main__" and "snakemake" in globals():

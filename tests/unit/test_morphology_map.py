@@ -260,9 +260,11 @@ def test_a_file_brings_features_of_its_own(units):
         own_features(units, ["shape"], "here")
 
 
-def test_many_features_become_components():
-    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 1200)))
-    assert list(components_of_features(wide, 0))[:2] == ["component_1", "component_2"]
+def test_features_without_names_become_components():
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 100))).add_prefix("global_")
+    found = components_of_features(wide.assign(flat=1.0), 0)
+    assert list(found) == [f"component_{i + 1}" for i in range(30)]
+    assert (found.var().diff().dropna() < 0).all()
     assert components_of_features(wide.iloc[:, :10], 0).shape == (60, 10)
 
 

@@ -12,10 +12,9 @@ from histoscribe.figures.morphology_map import (
     draw_morphology_map,
     ends_of,
     gallery_um,
-    most_extreme,
-    shown_features,
 )
 from histoscribe.morphology_map.entries import check_maps, map_entries
+from histoscribe.morphology_map.extremes import most_extreme, shown_features
 from histoscribe.morphology_map.kinds import SETS
 from histoscribe.report.morphology import map_views
 from histoscribe.report.results import MapTables, Results

@@ -50,6 +50,10 @@ def test_a_file_brings_all_that_a_map_needs(workplace):
     }  # fmt: skip
     gains = pd.read_csv(folder / "gains.tsv", sep="\t").set_index(["measure", "from"])
     assert gains.loc[("balanced_accuracy", "genes + integration features"), "gain_low"] > 0.1
+    units = pd.read_csv(folder / "units.tsv.gz", sep="\t")
+    assert len(units) == EDGE**2
+    assert (units["answer"] == units["from genes + integration features"]).mean() > 0.7
+    assert {"shape_size", "shape_texture"} <= set(units)
     assert pd.read_csv(folder / "genes.tsv", sep="\t").empty
     drawn = pd.read_csv(results / "figures/morphology_maps/layers.tsv", sep="\t")
     assert len(drawn) == 3

@@ -2,6 +2,7 @@
 
 from histoscribe.morphology_map.entries import LABELS, TYPES, check_maps, map_entries
 
+NAMED = ("morphology", "nuclei", "totals")  # kinds of encoders whose features have names
 MAPS = map_entries(config, data_folder(config))
 try:
     check_maps(
@@ -41,14 +42,10 @@ def map_inputs(wildcards):
     return files
 
 
-def gallery_inputs(wildcards):
-    """Image, units and features, of which a figure shows tiles; a file has no image."""
+def pictured_image(wildcards):
+    """The image of which a figure shows tiles; a file has none."""
     sample = MAPS[wildcards.map].sample
-    if sample is None:
-        return {}
-    files = map_inputs(wildcards)
-    image = f"<results>/sections/{sample}/image.ome.tif"
-    return {"units": files["units"], "features": files["features"], "image": image}
+    return {} if sample is None else {"image": f"<results>/sections/{sample}/image.ome.tif"}
 
 
 def answers_file(entry):
@@ -69,6 +66,7 @@ def map_entry(wildcards):
         "question": entry.question,
         "sample": entry.sample,
         "features": list(entry.features),
+        "is_named": entry.sample is None or ENCODERS[entry.encoder]["kind"] in NAMED,
     }
 
 

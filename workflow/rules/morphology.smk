@@ -2,7 +2,7 @@
 
 in:  <results>/sections/{sample}/units.h5ad, features/{encoder}/{sample}.h5ad, labels, cell types or
      programs, evaluated/{sample}.tsv; or a file that has it all
-out: <results>/morphology_maps/{map}/features.tsv, gains.tsv, genes.tsv,
+out: <results>/morphology_maps/{map}/features.tsv, gains.tsv, genes.tsv, units.tsv.gz,
      <results>/figures/morphology_maps/{map}.*
 """
 
@@ -16,6 +16,7 @@ rule relate_morphology:
         features=ensure("<results>/morphology_maps/{map}/features.tsv", non_empty=True),
         gains="<results>/morphology_maps/{map}/gains.tsv",
         genes="<results>/morphology_maps/{map}/genes.tsv",
+        units="<results>/morphology_maps/{map}/units.tsv.gz",
     log:
         "<logs>/relate_morphology/{map}.log",
     benchmark:
@@ -42,10 +43,11 @@ rule relate_morphology:
 rule plot_morphology_map:
     """Features by overlap and relevance, tiles where they are low and high, gains, and genes."""
     input:
-        unpack(gallery_inputs),
+        unpack(pictured_image),
         table="<results>/morphology_maps/{map}/features.tsv",
         gains="<results>/morphology_maps/{map}/gains.tsv",
         genes="<results>/morphology_maps/{map}/genes.tsv",
+        units="<results>/morphology_maps/{map}/units.tsv.gz",
         style="resources/matplotlibrc",
     output:
         pdf="<results>/figures/morphology_maps/{map}.pdf",

@@ -10,6 +10,7 @@ from matplotlib.patches import Circle
 
 from histoscribe.figures.panels import WIDTH_MM, Page
 from histoscribe.figures.style import short_number
+from histoscribe.morphology_map.extremes import most_extreme
 from histoscribe.morphology_map.kinds import (
     GENES,
     INTEGRATION,
@@ -39,35 +40,7 @@ CLOSE_UM = 48.0
 MARK_UM = 12.0  # about the unit that a tile shows
 CONTEXT = ("tile_", "nuclei_", "neighbour_", "tissue_", "clear_")  # beginnings of features' names
 HEADROOM = 1.35  # above the highest point, for names of quadrants
-SHOWN = (TRANSLATION, INTEGRATION, OVERESTIMATION)
 Gallery = dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
-
-
-def shown_features(table: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows of features: both kinds of information above chance, at least 0."""
-    shown = table[["feature", "quadrant"]].copy()
-    for axis in ("overlap", "relevance"):
-        shown[axis] = (table[axis] - table[f"{axis}_by_chance"].clip(lower=0)).clip(lower=0)
-        shown[f"{axis}_q"] = table[f"{axis}_q"]
-    return shown
-
-
-def most_extreme(shown: pd.DataFrame) -> dict[str, str]:
-    """The feature of most information in each quadrant but noise, by quadrant.
-
-    Of translation that of most of both, of the others of what makes them so.
-    """
-    extreme = {}
-    for name in SHOWN:
-        own = shown[shown["quadrant"] == name]
-        if len(own):
-            weight = {
-                TRANSLATION: own[["overlap", "relevance"]].min(axis=1),
-                INTEGRATION: own["relevance"] - own["overlap"],
-                OVERESTIMATION: own["overlap"] - own["relevance"],
-            }[name]
-            extreme[name] = own.loc[weight.idxmax(), "feature"]
-    return extreme
 
 
 def gallery_um(feature: str, tile_um: float) -> float:

@@ -18,7 +18,6 @@ LEAST_OF_A_CLASS = 10  # units; smaller classes are left out
 LEAST_UNITS = 50
 N_BLOCKS = 36  # about so many, where their edge is not given
 LEAST_BLOCK = 1.5  # of the buffer
-MAX_NAMED = 1000  # features; more are nobody's names
 UNNAMED_COMPONENTS = 30
 
 
@@ -75,9 +74,7 @@ def own_features(units: ad.AnnData, chosen: list[str], where: str) -> pd.DataFra
 
 
 def components_of_features(features: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The features, or 30 principal components of them where there are more than 1,000."""
-    if features.shape[1] <= MAX_NAMED:
-        return features
+    """At most 30 principal components of scaled features, for those whose names say nothing."""
     scaled = (features - features.mean()) / features.std().replace(0, np.inf)
     n = min(UNNAMED_COMPONENTS, *scaled.shape)
     values = PCA(n, random_state=seed).fit_transform(scaled)
@@ -130,7 +127,7 @@ def ask(
         own.obs["umi"] = np.asarray(own.X.sum(axis=1)).ravel()
     return Asked(
         log_normalised(own, target_sum),
-        components_of_features(features.loc[chosen], seed),
+        features.loc[chosen],
         Question(name, answer.iloc[rows].to_numpy()),
         np.asarray(own.obsm["spatial"], dtype=np.float64)[:, :2],
     )
