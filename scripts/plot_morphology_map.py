@@ -14,7 +14,7 @@ from histoscribe.figures.morphology_map import (
 from histoscribe.figures.style import save_figure, use_style
 from histoscribe.image import open_slide
 from histoscribe.joblog import job_log
-from histoscribe.morphology_map.extremes import most_extreme, shown_features
+from histoscribe.morphology_map.extremes import FEATURE, most_extreme, shown_features
 from histoscribe.tables import read_table
 
 
@@ -30,7 +30,7 @@ def gallery_of(
         edge_um = gallery_um(feature, tile_um)
         edge = max(round(edge_um / um_per_px), 8)
         inside = ((xy_um > edge_um / 2) & (xy_um < size_um - edge_um / 2)).all(axis=1)
-        ends = ends_of(units.loc[inside, feature].to_numpy(), xy_um[inside], edge_um)
+        ends = ends_of(units.loc[inside, FEATURE + feature].to_numpy(), xy_um[inside], edge_um)
         gallery[feature] = tuple(
             [
                 slide.read_region(*np.round(xy / um_per_px - edge / 2).astype(int), edge, edge)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -11,8 +10,8 @@ from histoscribe.errors import UserError, problem
 from histoscribe.features.files import named_features
 from histoscribe.integration.sections import read_section
 from histoscribe.joblog import job_log
-from histoscribe.morphology_map.extremes import most_extreme, shown_features
-from histoscribe.morphology_map.gains import answers, gain_table
+from histoscribe.morphology_map.extremes import FEATURE, most_extreme, shown_features
+from histoscribe.morphology_map.gains import Answers, answer, gain_table
 from histoscribe.morphology_map.genes import read_gene_list, relate_genes
 from histoscribe.morphology_map.information import blocked_parts
 from histoscribe.morphology_map.inputs import Asked, ask, components_of_features, own_features
@@ -38,15 +37,15 @@ def read_asked(
             expected = "a column of obs: " + ", ".join(units.obs.columns[:12])
             raise UserError(problem(f"{where}/question", question, expected, "Correct it."))
         features = own_features(units, entry["features"], f"{where}/features")
-        answer = units.obs[question]
-        if isinstance(answer.dtype, pd.CategoricalDtype):
-            answer = answer.astype(object)
+        features = features.drop(columns=question, errors="ignore")
+        given = units.obs[question]
     else:
         features = named_features(files["features"])
-        answer = answers_of(question, files["answers"], units, where)
+        # Labels of a retrieved data set stand in `entry`; the input is what makes them.
+        given = answers_of(question, Path(entry["labels"] or files["answers"]), units, where)
     if not entry["is_named"]:
         features = components_of_features(features, seed)
-    return ask(units, features, question, answer, target_sum, max_units, seed, where)
+    return ask(units, features, question, given, target_sum, max_units, seed, where)
 
 
 def answers_of(question: str, path: Path, units, where: str) -> pd.Series:
@@ -64,15 +63,16 @@ def answers_of(question: str, path: Path, units, where: str) -> pd.Series:
     return scores[name]
 
 
-def units_table(asked: Asked, features: pd.DataFrame, found: dict[str, np.ndarray]) -> pd.DataFrame:
+def units_table(asked: Asked, features: pd.DataFrame, answers: Answers) -> pd.DataFrame:
     """A row a unit: its place, the answer, the answer from each set, and the features shown."""
     table = pd.DataFrame(asked.xy_um, columns=["x_um", "y_um"])
     table.insert(0, "unit", asked.features.index)
     table["answer"] = asked.question.value
-    for name, answered in found.items():
-        table[f"from {name}"] = answered
+    for name in answers.found:
+        table[f"from {name}"] = answers.in_words(name)
     shown = most_extreme(shown_features(features))
-    return table.join(asked.features[list(shown.values())].reset_index(drop=True))
+    values = asked.features[list(shown.values())].reset_index(drop=True)
+    return table.join(values.add_prefix(FEATURE))
 
 
 def main(
@@ -106,10 +106,10 @@ def main(
     expression = asked.expression(settings.n_components, seed)
     told = asked.features, expression, asked.question, asked.xy_um, parts, settings, seed
     features = relate(*told)
-    found, n_chosen = answers(*told)
-    gains = gain_table(found, asked.question, asked.xy_um, n_chosen, block_um, seed)
+    answers = answer(*told)
+    gains = gain_table(answers, asked.xy_um, block_um, seed)
     scores = read_table(files["scores"]) if "scores" in files else pd.DataFrame({"gene": []})
-    units = units_table(asked, features, found)
+    units = units_table(asked, features, answers)
     genes = relate_genes(asked, scores, read_gene_list(housekeeping), parts, settings, seed)
     tables = {"features": features, "gains": gains, "genes": genes, "units": units}
     for name, table in tables.items():

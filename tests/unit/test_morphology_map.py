@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score
 
 from histoscribe.errors import UserError
-from histoscribe.morphology_map.gains import answers, gain_table
+from histoscribe.morphology_map.gains import answer, gain_table
 from histoscribe.morphology_map.genes import (
     GENE_COLUMNS,
     read_gene_list,
@@ -23,13 +23,20 @@ from histoscribe.morphology_map.information import (
 )
 from histoscribe.morphology_map.inputs import Asked, ask, components_of_features, own_features
 from histoscribe.morphology_map.kinds import (
+    BOTH,
     CHOSEN,
     GENES,
     SETS,
     overestimation_share,
     shares_of_pcc,
 )
-from histoscribe.morphology_map.quadrants import MapSettings, Question, p_values, relate
+from histoscribe.morphology_map.quadrants import (
+    MapSettings,
+    Question,
+    p_values,
+    plane_share,
+    relate,
+)
 from histoscribe.morphology_map.surrogates import LEAST_SHIFT, moved_units
 from histoscribe.simulation.plants import smooth_field
 from histoscribe.simulation.settings import stream
@@ -146,6 +153,16 @@ def test_numbers_may_be_asked_for(tissue, xy_um, parts):
     assert table.set_index("feature").loc["asked", "quadrant"] == "integration"
 
 
+def test_planes_are_told_from_patches(xy_um):
+    rng = np.random.default_rng(0)
+    plane = xy_um @ [1.0, -2.0] / xy_um.max()
+    values = np.column_stack([plane, plane + rng.normal(size=len(plane)), rng.random(len(plane))])
+    share = plane_share(values, xy_um)
+    assert share[0] == pytest.approx(1)
+    assert share[1] == pytest.approx(plane.var() / (plane.var() + 1), abs=0.05)
+    assert share[2] < 0.01
+
+
 def test_constant_features_are_left_out(tissue, xy_um, parts):
     expression, features, question = tissue
     table = relate(
@@ -157,16 +174,16 @@ def test_constant_features_are_left_out(tissue, xy_um, parts):
 
 def test_the_image_adds_what_genes_lack(tissue, xy_um, parts):
     expression, features, question = tissue
-    found, n_chosen = answers(features, expression, question, xy_um, parts, SETTINGS, 0)
-    assert set(found) == set(SETS)
-    assert n_chosen.min() >= 1
-    table = gain_table(found, question, xy_um, n_chosen, 320, 0).set_index(["measure", "from"])
+    answers = answer(features, expression, question, xy_um, parts, SETTINGS, 0)
+    assert set(answers.found) == set(SETS)
+    assert answers.n_chosen.min() >= 1
+    table = gain_table(answers, xy_um, 320, 0).set_index(["measure", "from"])
     row = table.loc[("balanced_accuracy", CHOSEN)]
     assert row["gain_low"] > 0.1
-    assert row["value"] == pytest.approx(
-        balanced_accuracy_score(question.value, found[CHOSEN].astype(str))
-    )
-    ari = adjusted_rand_score(question.value, found[GENES].astype(str))
+    assert row["gain_p"] == pytest.approx(1 / 60)
+    chosen, genes = (answers.in_words(name).astype(str) for name in (CHOSEN, GENES))
+    assert row["value"] == pytest.approx(balanced_accuracy_score(question.value, chosen))
+    ari = adjusted_rand_score(question.value, genes)
     assert table.loc[("ari", GENES), "value"] == pytest.approx(ari)
     assert table.loc[("ari", GENES), "gain"] == 0
 
@@ -174,19 +191,33 @@ def test_the_image_adds_what_genes_lack(tissue, xy_um, parts):
 def test_noise_adds_nothing(tissue, xy_um, parts):
     expression, features, question = tissue
     nothing = features[["neither"]]
-    found, n_chosen = answers(nothing, expression, question, xy_um, parts, SETTINGS, 0)
-    table = gain_table(found, question, xy_um, n_chosen, 320, 0).set_index(["measure", "from"])
-    assert n_chosen.max() == 0
+    answers = answer(nothing, expression, question, xy_um, parts, SETTINGS, 0)
+    table = gain_table(answers, xy_um, 320, 0).set_index(["measure", "from"])
+    assert answers.n_chosen.max() == 0
     assert table.loc[("balanced_accuracy", CHOSEN), "gain"] == 0
+    assert table.loc[("balanced_accuracy", CHOSEN), "gain_p"] == 1
+    assert table.loc[("balanced_accuracy", BOTH), "gain_p"] > 0.025
 
 
 def test_numbers_are_scored_by_r2(tissue, xy_um, parts):
     expression, features, _ = tissue
     question = Question("depth", expression[:, 0].copy())
-    found, n_chosen = answers(features, expression, question, xy_um, parts, SETTINGS, 0)
-    table = gain_table(found, question, xy_um, n_chosen, 320, 0).set_index("from")
+    answers = answer(features, expression, question, xy_um, parts, SETTINGS, 0)
+    table = gain_table(answers, xy_um, 320, 0).set_index("from")
     assert table.loc[GENES, "value"] > 0.95
     assert (table["measure"] == "r2").all()
+
+
+def test_a_class_in_one_place_alone_is_answered_wrongly_not_by_another(tissue, xy_um):
+    """Tissue of the other class alone is learnt from, or none at all."""
+    expression, features, _ = tissue
+    value = np.where(xy_um[:, 0] < 400, "b", "a")
+    left, right = np.flatnonzero(value == "b"), np.flatnonzero(value == "a")
+    parts = [Part(right, left)]
+    answers = answer(features, expression, Question("side", value), xy_um, parts, SETTINGS, 0)
+    table = gain_table(answers, xy_um, 320, 0).set_index(["measure", "from"])
+    assert table.loc[("balanced_accuracy", GENES), "value"] == 0
+    assert answers.in_words(GENES)[right].tolist() == [None] * len(right)
 
 
 def asked_of(tissue, xy_um):
@@ -252,12 +283,18 @@ def units(xy_um):
 
 
 def test_a_file_brings_features_of_its_own(units):
-    features = own_features(units, ["cnn", "cell_*"], "here")
+    features = own_features(units, ["cnn", "cell_*", "cell_area"], "here")
     assert list(features) == ["cnn_0", "cnn_1", "cnn_2", "cell_area"]
-    with pytest.raises(UserError, match=r"here: found site, of type .*expected keys of obsm"):
+    units.obsm["sparse"] = sparse.csr_matrix(units.obsm["cnn"])
+    found = own_features(units, ["sparse"], "here")
+    assert np.array_equal(found.to_numpy(), features.iloc[:, :3].to_numpy())
+    with pytest.raises(UserError, match=r"here: found site, no numbers; expected keys of obsm"):
         own_features(units, ["site"], "here")
     with pytest.raises(UserError, match="found shape; expected"):
         own_features(units, ["shape"], "here")
+    units.obsm["words"] = np.full((units.n_obs, 2), "a")
+    with pytest.raises(UserError, match="found words, no numbers"):
+        own_features(units, ["words"], "here")
 
 
 def test_features_without_names_become_components():
@@ -286,3 +323,59 @@ def test_one_answer_is_no_question(units, answer):
     features = own_features(units, ["cnn"], "here")
     with pytest.raises(UserError, match=r"here, question site: found .* two or more answers"):
         ask(units, features, "site", answers_given, "median", 300, 0, "here")
+
+
+def test_units_without_a_value_are_left_out(units, caplog):
+    features = own_features(units, ["cnn"], "here")
+    features.iloc[:40, 1], features.iloc[40:50, 2] = np.nan, np.inf
+    given = pd.Series(np.where(np.arange(len(features)) % 2, "a", "b"), index=features.index)
+    asked = ask(units, features, "site", given, "median", 5000, 0, "here")
+    assert len(asked.features) == len(features) - 50
+    assert "50 of 1600 units left out" in caplog.text
+    assert "mostly cnn_1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "classes"),
+    [
+        (lambda i: i % 2 == 0, ["False", "True"]),
+        (lambda i: i % 3, ["0", "1", "2"]),
+        (lambda i: pd.Categorical(np.where(i % 3, "a", "Unknown")), None),
+    ],
+)
+def test_codes_are_classes(units, given, classes):
+    answers = pd.Series(given(np.arange(units.n_obs)), index=units.obs_names)
+    features = own_features(units, ["cnn"], "here")
+    if classes is None:  # what is unknown is no class, so that one is left
+        with pytest.raises(UserError, match="1 different: a"):
+            ask(units, features, "q", answers, "median", 5000, 0, "here")
+        return
+    asked = ask(units, features, "q", answers, "median", 5000, 0, "here")
+    assert asked.question.is_categorical
+    assert sorted(set(asked.question.value)) == classes
+
+
+def test_measures_are_numbers(units):
+    given = pd.Series(np.arange(units.n_obs) / 7, index=units.obs_names)
+    given.iloc[:5] = np.inf
+    features = own_features(units, ["cnn"], "here")
+    asked = ask(units, features, "q", given, "median", 5000, 0, "here")
+    assert not asked.question.is_categorical
+    assert len(asked.question.value) == units.n_obs - 5
+
+
+def test_classes_are_counted_among_the_units_drawn(units):
+    given = pd.Series("a", index=units.obs_names, dtype=object)
+    given.iloc[:800], given.iloc[800:812] = "b", "few"
+    features = own_features(units, ["cnn"], "here")
+    asked = ask(units, features, "q", given, "median", 200, 0, "here")
+    assert set(asked.question.value) == {"a", "b"}
+
+
+def test_what_does_not_vary_says_nothing(units):
+    features = own_features(units, ["cnn"], "here") * 0
+    given = pd.Series(np.where(np.arange(units.n_obs) % 2, "a", "b"), index=units.obs_names)
+    with pytest.raises(UserError, match="30 genes, and 0 features that vary"):
+        ask(units, features, "q", given, "median", 200, 0, "here")
+    with pytest.raises(UserError, match="none beside the question"):
+        ask(units, features.iloc[:, :0], "q", given, "median", 200, 0, "here")

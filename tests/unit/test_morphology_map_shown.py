@@ -20,7 +20,7 @@ from histoscribe.report.morphology import map_views
 from histoscribe.report.results import MapTables, Results
 from histoscribe.run import Run
 
-ENCODERS = {"morphology": {"kind": "morphology"}, "adapted": {"kind": "adapted"}}
+ENCODERS = {name: {"kind": name} for name in ("morphology", "adapted", "totals")}
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,22 @@ def test_maps_of_samples_and_of_files(tmp_path):
         ({"question": "labels"}, "morphology_maps/m: found neither sample nor file"),
         ({"question": "x", "sample": "one", "file": "a.h5ad"}, "found both sample and file"),
         ({"question": "x", "file": "a.h5ad", "features": ["f"]}, "m/file: found no file at"),
+        (
+            {"question": "x", "file": "a.h5ad", "features": ["f"], "encoder": "morphology"},
+            "a file brings its own features",
+        ),
         ({"question": "x", "file": "a.h5ad"}, "m/features: found none; expected keys of obsm"),
         ({"question": "labels", "sample": "slide"}, "expected a measured section: one, two"),
         ({"question": "labels", "sample": "two"}, "expected labels of two in the sheet"),
         ({"question": "types", "sample": "two"}, "expected a section that has them: one"),
         ({"question": "program:P", "sample": "one"}, "expected a section that has them: two"),
+        ({"question": "x", "file": "a.h5ad", "features": ["x"]}, "found the question, x"),
         ({"question": "color", "sample": "one"}, "expected labels, types or program:NAME"),
         (
             {"question": "labels", "sample": "one", "encoder": "adapted"},
             "that no expression taught",
         ),
+        ({"question": "labels", "sample": "one", "encoder": "totals"}, "an encoder of the image"),
         ({"question": "labels", "sample": "one", "features": ["f"]}, "Leave features out"),
     ],
 )
@@ -88,7 +94,8 @@ def table():
 def gains():
     rows = [
         {"from": name, "measure": measure, "value": 0.5 + 0.1 * i, "low": 0.4, "high": 0.9,
-         "gain": 0.1 * i, "gain_low": 0.1 * i - 0.05, "gain_high": 0.1 * i + 0.05}
+         "gain": 0.1 * i, "gain_low": 0.1 * i - 0.05, "gain_high": 0.1 * i + 0.05,
+         "gain_p": 0.0167 if i > 1 else np.nan}
         for measure in ("balanced_accuracy", "ari") for i, name in enumerate(SETS)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -97,7 +104,8 @@ def gains():
 @pytest.fixture
 def genes():
     return pd.DataFrame(
-        {"gene": ["ACTB", "KRT5"], "pcc": [0.2, 0.6], "is_housekeeping": [True, False],
+        {"gene": ["ACTB", "KRT5"], "pcc": [0.2, 0.6], "pcc_low": [0.1, 0.5],
+         "is_housekeeping": [True, False],
          "relevance": [-0.01, 0.3], "relevance_by_chance": [0.0, 0.1],
          "quadrant": ["overestimation", "translation"]}
     )  # fmt: skip
@@ -144,10 +152,13 @@ def test_a_map_is_told_in_words(table, gains, genes):
     words = " ".join(view.words)
     assert "Of 4 image features, 1 tell of the question" in words
     assert "a balanced accuracy of 0.500 from genes, 0.600 from the image" in words
-    assert "The image adds to the genes: genes + integration features gain 0.300" in words
+    assert "own expression tell: genes + integration features gain 0.300" in words
     assert "25\u202f% of the mean PCC" in words
     assert view.gains[0]["gain"] == ""
-    none = gains.assign(gain_low=-0.1)
-    view, *_ = map_views(facts, Results(maps={"m": MapTables(table, none, genes.iloc[:0])}))
-    assert "could not be shown" in " ".join(view.words)
-    assert "mean PCC" not in " ".join(view.words)
+    for none in (gains.assign(gain_low=-0.1), gains.assign(gain_p=0.1)):
+        view, *_ = map_views(facts, Results(maps={"m": MapTables(table, none, genes.iloc[:0])}))
+        assert "could not be shown" in " ".join(view.words)
+        assert "mean PCC" not in " ".join(view.words)
+    few = gains.assign(gain_low=np.nan)
+    view, *_ = map_views(facts, Results(maps={"m": MapTables(table, few, genes)}))
+    assert "too small to say" in " ".join(view.words)

@@ -53,11 +53,11 @@ def test_a_file_brings_all_that_a_map_needs(workplace):
     units = pd.read_csv(folder / "units.tsv.gz", sep="\t")
     assert len(units) == EDGE**2
     assert (units["answer"] == units["from genes + integration features"]).mean() > 0.7
-    assert {"shape_size", "shape_texture"} <= set(units)
+    assert {"feature shape_size", "feature shape_texture"} <= set(units)
     assert pd.read_csv(folder / "genes.tsv", sep="\t").empty
     drawn = pd.read_csv(results / "figures/morphology_maps/layers.tsv", sep="\t")
     assert len(drawn) == 3
-    assert "The image adds to the genes" in (results / "report.html").read_text()
+    assert "The image adds to what" in (results / "report.html").read_text()
 
 
 def test_what_cannot_be_asked_is_said(workplace):

@@ -2,7 +2,7 @@
 
 from histoscribe.morphology_map.entries import LABELS, TYPES, check_maps, map_entries
 
-NAMED = ("morphology", "nuclei", "totals")  # kinds of encoders whose features have names
+NAMED = ("morphology", "nuclei")  # kinds of encoders whose features have names
 MAPS = map_entries(config, data_folder(config))
 try:
     check_maps(
@@ -66,8 +66,15 @@ def map_entry(wildcards):
         "question": entry.question,
         "sample": entry.sample,
         "features": list(entry.features),
+        "labels": given_labels(entry),
         "is_named": entry.sample is None or ENCODERS[entry.encoder]["kind"] in NAMED,
     }
+
+
+def given_labels(entry):
+    """The file of a map's labels, which may be of a data set that is retrieved."""
+    is_asked = entry.sample is not None and entry.question == LABELS
+    return str(RUN.sections[entry.sample].labels) if is_asked else None
 
 
 def map_settings(wildcards):

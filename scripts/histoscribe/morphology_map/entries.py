@@ -48,7 +48,7 @@ def map_entries(config: dict, data_dir: Path) -> dict[str, MapEntry]:
             name,
             given["question"],
             given.get("sample"),
-            given.get("encoder", usual) if file is None else None,
+            given.get("encoder", usual if file is None else None),
             None if file is None else data_dir / file,
             tuple(given.get("features", ())),
         )
@@ -85,6 +85,14 @@ def _file_problems(entry: MapEntry) -> list[str]:
         problems.append(
             problem(f"{entry.where}/file", f"no file at {entry.file}", "an .h5ad", remedy)
         )
+    if entry.encoder is not None:
+        remedy = "Leave encoder out: a file brings its own features."
+        problems.append(problem(f"{entry.where}/encoder", entry.encoder, "none", remedy))
+    if entry.question in entry.features:
+        problems.append(
+            problem(f"{entry.where}/features", f"the question, {entry.question}", "others",
+                    "Leave it out.")
+        )  # fmt: skip
     if not entry.features:
         expected = "keys of obsm or columns of obs that hold image features"
         problems.append(problem(f"{entry.where}/features", "none", expected, "Name them."))
@@ -99,9 +107,11 @@ def _sample_problems(
         expected = f"a measured section: {', '.join(measured) or 'there is none'}"
         return [problem(f"{entry.where}/sample", entry.sample, expected, "Correct the name.")]
     problems = []
-    usable = [name for name, encoder in encoders.items() if encoder["kind"] != "adapted"]
+    usable = [
+        name for name, encoder in encoders.items() if encoder["kind"] not in ("adapted", "totals")
+    ]
     if entry.encoder not in usable:
-        expected = f"an encoder that no expression taught: {', '.join(usable)}"
+        expected = f"an encoder of the image that no expression taught: {', '.join(usable)}"
         problems.append(
             problem(f"{entry.where}/encoder", entry.encoder, expected, "Name one of these.")
         )

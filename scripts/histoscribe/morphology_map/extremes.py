@@ -4,6 +4,7 @@ import pandas as pd
 
 from histoscribe.morphology_map.kinds import INTEGRATION, OVERESTIMATION, TRANSLATION
 
+FEATURE = "feature "  # before names of features in the table of units
 SHOWN = (TRANSLATION, INTEGRATION, OVERESTIMATION)
 
 

@@ -1,16 +1,18 @@
 """What the image adds to genes: a question answered from genes, from the image and from both.
 
 Answers are of blocks that nothing was learnt from, features are chosen anew for each of these
-parts, and intervals come from resampled blocks.
+parts, intervals come from resampled blocks, and gains are held against what the same features gain
+once they are moved over the section.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -18,20 +20,50 @@ from histoscribe.block_bootstrap import MIN_BLOCKS, interval, resample_blocks
 from histoscribe.morphology_map.information import Part, blocked_parts
 from histoscribe.morphology_map.kinds import BOTH, CHOSEN, GENES, IMAGE, INTEGRATION, SETS
 from histoscribe.morphology_map.quadrants import MapSettings, Question, relate
+from histoscribe.morphology_map.surrogates import moved_units
 
 N_REPLICATES = 500
 INNER_MOVES = 50
+GAIN_MOVES = 59  # so that the least p is 1/60
 IMAGE_COMPONENTS = 30
-STRENGTH = 0.1  # C of logistic regression
 PENALTY = 0.1  # of ridge regression, for each unit
+SHRINKAGE = 0.1  # of the covariance within classes
+NO_ANSWER = -1
 GAIN_COLUMNS = [
-    "from", "measure", "value", "low", "high", "gain", "gain_low", "gain_high", "n_features",
+    "from", "measure", "value", "low", "high", "gain", "gain_low", "gain_high", "gain_by_chance",
+    "gain_p", "n_features",
 ]  # fmt: skip
 
 Score = Callable[[np.ndarray], np.ndarray]
 
 
-def answers(
+@dataclass(frozen=True)
+class Answers:
+    """Answers for units (n_units,) by set: numbers, or numbers of `classes`; what no part tests has
+    none (NaN, -1).
+
+    `moved` holds those with the image's part moved over the section, (n_moves, n_units), of the
+    sets of genes and image; `n_chosen` features of the integration quadrant in each part.
+    """
+
+    classes: np.ndarray | None
+    truth: np.ndarray
+    found: dict[str, np.ndarray]
+    moved: dict[str, np.ndarray]
+    n_chosen: np.ndarray
+
+    @property
+    def is_answered(self) -> np.ndarray:
+        genes = self.found[GENES]
+        return np.isfinite(genes) if self.classes is None else genes != NO_ANSWER
+
+    def in_words(self, name: str) -> np.ndarray:
+        """Answers of a set as the question has them; None or NaN where there is none."""
+        found = self.found[name]
+        return found if self.classes is None else np.append(self.classes, None)[found]
+
+
+def answer(
     features: pd.DataFrame,
     expression: np.ndarray,
     question: Question,
@@ -39,43 +71,69 @@ def answers(
     parts: list[Part],
     settings: MapSettings,
     seed: int,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The answer (n_units,) for each unit from each of SETS, and how many features each part chose.
+) -> Answers:
+    """Answer the question for each unit from each of SETS.
 
-    What no part tests has none: None, or NaN for numbers. Features of the integration quadrant are
-    those of the learnt units alone, found in blocks of these.
+    By linear discriminants, classes weighing the same however large they are; measures by ridge
+    regression. Features of the integration quadrant are those of the learnt units alone, found in
+    blocks of these.
     """
-    missing = None if question.is_categorical else np.nan
-    kind = object if question.is_categorical else np.float64
-    found = {name: np.full(len(xy_um), missing, dtype=kind) for name in SETS}
+    if question.is_categorical:
+        classes, truth = np.unique(question.value, return_inverse=True)
+        missing = NO_ANSWER
+    else:
+        classes, truth, missing = None, question.value.astype(np.float64), np.nan
+    n_units = len(xy_um)
+    moves = list(moved_units(xy_um, GAIN_MOVES, seed))
+    found = {name: np.full(n_units, missing, dtype=truth.dtype) for name in SETS}
+    moved = {
+        name: np.full((GAIN_MOVES, n_units), missing, dtype=truth.dtype) for name in (BOTH, CHOSEN)
+    }
     values = features.to_numpy(dtype=np.float64)
     n_chosen = []
     for part in parts:
-        learnt = part.learnt
-        inner = replace(settings, n_moves=INNER_MOVES)
-        own = Question(question.name, question.value[learnt])
-        inner_parts = blocked_parts(
-            xy_um[learnt], settings.block_um, settings.buffer_um, settings.n_folds, seed
-        )
-        chosen = []
-        if inner_parts:
-            table = relate(
-                features.iloc[learnt], expression[learnt], own, xy_um[learnt], inner_parts, inner,
-                seed, with_checks=False,
-            )  # fmt: skip
-            chosen = table.loc[table["quadrant"] == INTEGRATION, "feature"].tolist()
+        chosen = _integration_features(features, expression, question, xy_um, part, settings, seed)
         n_chosen.append(len(chosen))
-        image = _components(values, learnt)
-        sets = {
-            GENES: expression,
-            IMAGE: image,
-            BOTH: np.hstack([expression, image]),
-            CHOSEN: np.hstack([expression, features[chosen].to_numpy(dtype=np.float64)]),
-        }
+        image = _components(values, part.learnt)
+        added = {BOTH: image, CHOSEN: features[chosen].to_numpy(dtype=np.float64)}
+        sets = {GENES: expression, IMAGE: image}
+        sets |= {name: np.hstack([expression, columns]) for name, columns in added.items()}
         for name, told in sets.items():
-            model = _model(question, len(learnt)).fit(told[learnt], own.value)
-            found[name][part.tested] = model.predict(told[part.tested])
-    return found, np.array(n_chosen)
+            found[name][part.tested] = _answered(told, truth, classes, part)
+        for name, columns in added.items():
+            for number, move in enumerate(moves):
+                if columns.shape[1]:
+                    told = np.hstack([expression, columns[move]])
+                    moved[name][number, part.tested] = _answered(told, truth, classes, part)
+                else:
+                    moved[name][number, part.tested] = found[GENES][part.tested]
+    return Answers(classes, truth, found, moved, np.array(n_chosen))
+
+
+def _integration_features(
+    features: pd.DataFrame,
+    expression: np.ndarray,
+    question: Question,
+    xy_um: np.ndarray,
+    part: Part,
+    settings: MapSettings,
+    seed: int,
+) -> list[str]:
+    """Names of features in the integration quadrant of the units that a part learns from."""
+    learnt = part.learnt
+    inner = replace(settings, n_moves=INNER_MOVES)
+    inner_parts = blocked_parts(
+        xy_um[learnt], settings.block_um, settings.buffer_um, settings.n_folds, seed
+    )
+    varies = features.iloc[learnt].std() > 0
+    if not inner_parts or not varies.any():
+        return []
+    own = Question(question.name, question.value[learnt])
+    table = relate(
+        features.iloc[learnt], expression[learnt], own, xy_um[learnt], inner_parts, inner, seed,
+        with_checks=False,
+    )  # fmt: skip
+    return table.loc[table["quadrant"] == INTEGRATION, "feature"].tolist()
 
 
 def _components(values: np.ndarray, learnt: np.ndarray) -> np.ndarray:
@@ -85,79 +143,93 @@ def _components(values: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     return to_components.fit(values[learnt]).transform(values)
 
 
-def _model(question: Question, n_units: int):
-    if question.is_categorical:
-        model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
+def _answered(
+    told: np.ndarray, truth: np.ndarray, classes: np.ndarray | None, part: Part
+) -> np.ndarray:
+    """Answers for the units that a part tests, (n_tested,)."""
+    known = truth[part.learnt]
+    if classes is not None and len(np.unique(known)) == 1:
+        return np.full(len(part.tested), known[0])
+    if classes is None:
+        model = Ridge(PENALTY * len(part.learnt))
     else:
-        model = Ridge(alpha=PENALTY * n_units)
-    return make_pipeline(StandardScaler(), model)
+        n_known = len(np.unique(known))
+        model = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage=SHRINKAGE, priors=np.full(n_known, 1 / n_known)
+        )
+    fitted = make_pipeline(StandardScaler(), model).fit(told[part.learnt], known)
+    return fitted.predict(told[part.tested])
 
 
-def gain_table(
-    found: dict[str, np.ndarray],
-    question: Question,
-    xy_um: np.ndarray,
-    n_chosen: np.ndarray,
-    block_um: float,
-    seed: int,
-) -> pd.DataFrame:
+def gain_table(answers: Answers, xy_um: np.ndarray, block_um: float, seed: int) -> pd.DataFrame:
     """A row a set and measure: GAIN_COLUMNS; `gain` is the value less that of genes alone.
 
     Measures are balanced accuracy and ARI of classes, R2 of numbers. Intervals (95 %) by resampling
-    blocks of the section; NaN where these are fewer than four. The answers of all sets are scored
-    on the same units.
+    blocks of the section, predictions as they are; NaN where blocks are fewer than four. `gain_p`
+    is how often features moved over the section gain as much, `gain_by_chance` what they gain on
+    average; NaN for genes and the image alone.
     """
-    seen = ~pd.isna(found[GENES])
-    truth = question.value[seen]
+    seen = answers.is_answered
+    truth = answers.truth[seen]
+    n_classes = None if answers.classes is None else len(answers.classes)
     block, draws = resample_blocks(xy_um[seen], block_um, N_REPLICATES, seed)
-    whole = np.ones((1, draws.shape[1]))
-    measures = ("balanced_accuracy", "ari") if question.is_categorical else ("r2",)
+    n_blocks = draws.shape[1]
+    whole = np.ones((1, n_blocks))
     rows = []
-    for measure in measures:
-        of_set = {}
+    for measure in ("r2",) if n_classes is None else ("balanced_accuracy", "ari"):
+
+        def scorer(found: np.ndarray, measure: str = measure) -> Score:
+            if n_classes is None:
+                return _r2(truth, found[seen], block, n_blocks)
+            return _of_classes(measure, truth, found[seen], n_classes, block, n_blocks)
+
+        score = scorer(answers.found[GENES])
+        usual, usual_drawn = float(score(whole)[0]), score(draws)
         for name in SETS:
-            score = _scorer(measure, truth, found[name][seen], block, draws.shape[1])
-            of_set[name] = float(score(whole)[0]), score(draws)
-        usual, usual_drawn = of_set[GENES]
-        for name, (value, drawn) in of_set.items():
+            score = scorer(answers.found[name])
+            value, drawn = float(score(whole)[0]), score(draws)
             row = {"from": name, "measure": measure, "value": value, "gain": value - usual}
-            few = draws.shape[1] < MIN_BLOCKS
-            for key, values, at in (
-                ("", drawn, value),
-                ("gain_", drawn - usual_drawn, value - usual),
-            ):
-                ends = (np.nan, np.nan) if few else interval(values, at)
-                row[f"{key}low"], row[f"{key}high"] = ends
-            row["n_features"] = n_chosen.mean() if name == CHOSEN else np.nan
+            if n_blocks >= MIN_BLOCKS:
+                row["low"], row["high"] = interval(drawn, value)
+                ends = interval(drawn - usual_drawn, value - usual)
+                row["gain_low"], row["gain_high"] = ends
+            if name in answers.moved:
+                chance = np.array([scorer(m)(whole)[0] - usual for m in answers.moved[name]])
+                row["gain_by_chance"] = chance.mean()
+                row["gain_p"] = (1 + (chance >= value - usual).sum()) / (1 + len(chance))
+            row["n_features"] = answers.n_chosen.mean() if name == CHOSEN else np.nan
             rows.append(row)
     return pd.DataFrame(rows, columns=GAIN_COLUMNS)
 
 
-def _scorer(
-    measure: str, truth: np.ndarray, answer: np.ndarray, block: np.ndarray, n_blocks: int
+def _r2(truth: np.ndarray, answer: np.ndarray, block: np.ndarray, n_blocks: int) -> Score:
+    """A function of how often each replicate draws each block (n, n_blocks) to R2 (n,)."""
+    weights = (np.ones(len(truth)), truth, truth**2, (truth - answer) ** 2)
+    sums = [np.bincount(block, weights=w, minlength=n_blocks) for w in weights]
+
+    def score(drawn: np.ndarray) -> np.ndarray:
+        n, total, squares, off = (drawn @ s for s in sums)
+        return 1 - off / np.maximum(squares - total**2 / n, 1e-12)
+
+    return score
+
+
+def _of_classes(
+    measure: str,
+    truth: np.ndarray,
+    answer: np.ndarray,
+    n_classes: int,
+    block: np.ndarray,
+    n_blocks: int,
 ) -> Score:
-    """A function of how often each replicate draws each block (n, n_blocks) to its score (n,)."""
-    if measure == "r2":
-        truth, answer = truth.astype(np.float64), answer.astype(np.float64)
-        sums = [
-            np.bincount(block, weights=w, minlength=n_blocks)
-            for w in (np.ones(len(truth)), truth, truth**2, (truth - answer) ** 2)
-        ]
-
-        def r2(drawn: np.ndarray) -> np.ndarray:
-            n, total, squares, off = (drawn @ s for s in sums)
-            return 1 - off / np.maximum(squares - total**2 / n, 1e-12)
-
-        return r2
-    names, code = np.unique(truth, return_inverse=True)
-    answered = np.searchsorted(names, answer.astype(names.dtype))
-    n = len(names)
-    flat = (block * n + code) * n + answered
-    confused = np.bincount(flat, minlength=n_blocks * n * n).reshape(n_blocks, n * n)
+    """A function of how often each replicate draws each block (n, n_blocks) to a score (n,)."""
+    flat = (block * n_classes + truth) * n_classes + answer
+    confused = np.bincount(flat, minlength=n_blocks * n_classes**2).reshape(n_blocks, -1)
     of_confusion = _balanced_accuracy if measure == "balanced_accuracy" else _ari
 
     def score(drawn: np.ndarray) -> np.ndarray:
-        return of_confusion((drawn @ confused).reshape(-1, n, n).astype(np.float64))
+        shape = (-1, n_classes, n_classes)
+        return of_confusion((drawn @ confused).reshape(shape).astype(np.float64))
 
     return score
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import anndata as ad
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.decomposition import PCA
 
+from histoscribe.annotation.labels import UNLABELLED
+from histoscribe.annotation.naming import UNKNOWN
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import log_normalised
 from histoscribe.morphology_map.quadrants import Question
@@ -16,6 +19,9 @@ from histoscribe.morphology_map.quadrants import Question
 LOG = logging.getLogger(__name__)
 LEAST_OF_A_CLASS = 10  # units; smaller classes are left out
 LEAST_UNITS = 50
+LEAST_GENES = 2
+MAX_CODES = 20  # different whole numbers that are classes, not measures
+NAMED = 5  # rare classes in a warning
 N_BLOCKS = 36  # about so many, where their edge is not given
 LEAST_BLOCK = 1.5  # of the buffer
 UNNAMED_COMPONENTS = 30
@@ -49,28 +55,37 @@ class Asked:
 def own_features(units: ad.AnnData, chosen: list[str], where: str) -> pd.DataFrame:
     """Features that a file brings itself: keys of obsm, and columns of obs (patterns allowed).
 
-    Raises UserError for a name that is neither, and for columns that hold no numbers.
+    Each once. Raises UserError for a name that is neither, and for values that are no numbers.
     """
-    blocks = []
+    blocks: dict[str, pd.Series] = {}
     for name in chosen:
-        if name in units.obsm:
-            values = units.obsm[name]
-            if not isinstance(values, pd.DataFrame):
-                values = np.asarray(values)
-                columns = [f"{name}_{i}" for i in range(values.shape[1])]
-                values = pd.DataFrame(values, index=units.obs_names, columns=columns)
-            blocks.append(values)
-            continue
-        columns = fnmatch.filter(units.obs.columns, name)
-        numbers = [c for c in columns if pd.api.types.is_numeric_dtype(units.obs[c])]
-        if not numbers:
-            found = f"{name}, of type {units.obs[columns[0]].dtype}" if columns else name
-            expected = "keys of obsm or columns of obs with numbers: " + ", ".join(
-                [*units.obsm, *units.obs.select_dtypes("number").columns][:12]
-            )
+        own = _of_obsm(units, name) if name in units.obsm else _of_obs(units, name)
+        if own is None or not own.shape[1]:
+            columns = [*units.obsm, *units.obs.select_dtypes("number").columns][:12]
+            found = f"{name}, no numbers" if own is None or name in units.obs else name
+            expected = f"keys of obsm or columns of obs with numbers: {', '.join(columns)}"
             raise UserError(problem(where, found, expected, "Correct features."))
-        blocks.append(units.obs[numbers])
-    return pd.concat(blocks, axis=1).astype(np.float64)
+        blocks |= dict(own.items())
+    return pd.DataFrame(blocks, index=units.obs_names).astype(np.float64)
+
+
+def _of_obsm(units: ad.AnnData, name: str) -> pd.DataFrame | None:
+    """Columns of a key of obsm, named after it; None where they are no numbers."""
+    values = units.obsm[name]
+    if isinstance(values, pd.DataFrame):
+        table = values.add_prefix(f"{name}_")
+    else:
+        dense = values.toarray() if sparse.issparse(values) else np.asarray(values)
+        columns = [f"{name}_{i}" for i in range(dense.shape[1])]
+        table = pd.DataFrame(dense, index=units.obs_names, columns=columns)
+    is_number = all(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)
+    return table if is_number else None
+
+
+def _of_obs(units: ad.AnnData, pattern: str) -> pd.DataFrame:
+    """Columns of obs that fit a pattern and hold numbers; maybe none."""
+    columns = fnmatch.filter(units.obs.columns, pattern)
+    return units.obs[[c for c in columns if pd.api.types.is_numeric_dtype(units.obs[c])]]
 
 
 def components_of_features(features: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -86,7 +101,7 @@ def ask(
     units: ad.AnnData,
     features: pd.DataFrame,
     name: str,
-    answer: pd.Series,
+    given: pd.Series,
     target_sum: float | str,
     max_units: int,
     seed: int,
@@ -94,40 +109,81 @@ def ask(
 ) -> Asked:
     """Units that have features and an answer; at most `max_units`, drawn at random.
 
-    `answer` by unit, text or numbers, NaN where there is none; classes of fewer than 10 units are
-    left out. Raises UserError where fewer than 50 units, or but one class or value, are left.
+    `given` answers by unit, text or numbers, missing where there is none; whole numbers of up to
+    20 different values are classes. Classes of fewer than 10 units, and units of features without
+    a value, are left out. Raises UserError where fewer than 50 units, but one class or value, no
+    feature that varies, or but one gene are left.
     """
+    if features.shape[1] == 0:
+        raise UserError(
+            problem(f"{where}/features", "none beside the question", "one or more", "Name others.")
+        )
+    answers = _as_asked(given, where)
     shared = units.obs_names[units.obs_names.isin(features.index)]
-    answer = answer.reindex(shared).dropna()
-    if not pd.api.types.is_numeric_dtype(answer):
-        answer = answer.astype(str)
-        sizes = answer.value_counts()
-        rare = sizes.index[sizes < LEAST_OF_A_CLASS]
-        if len(rare):
-            LOG.warning(
-                "%s: %s left out, of fewer than %d units", where, ", ".join(rare), LEAST_OF_A_CLASS
-            )
-        answer = answer[~answer.isin(rare)]
-    n_values = answer.nunique()
-    if len(answer) < LEAST_UNITS or n_values < 2:
-        values = ", ".join(map(str, answer.unique()[:3])) or "none"
+    answers = answers.reindex(shared).dropna()
+    answers = answers[_has_all(features.loc[answers.index], where)]
+    answers = _without_rare(answers, where)
+    rows = np.random.default_rng(seed).permutation(len(answers))[:max_units]
+    answers = _without_rare(answers.iloc[np.sort(rows)], where)
+    is_text = not pd.api.types.is_numeric_dtype(answers)
+    n_values = answers.nunique()
+    if len(answers) < LEAST_UNITS or n_values < 2:
+        values = ", ".join(map(str, answers.unique()[:3])) or "none"
         raise UserError(
             problem(
                 f"{where}, question {name}",
-                f"{len(answer)} units with features and an answer, {n_values} different ({values})",
+                f"{len(answers)} units with features and an answer, {n_values} different: {values}",
                 f"{LEAST_UNITS} or more units, and two or more answers of {LEAST_OF_A_CLASS} units",
                 "Ask what differs within the section.",
             )
         )
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(answer))[:max_units])
-    chosen = answer.index[rows]
-    own = units[chosen].copy()
-    if "umi" not in own.obs:
-        own.obs["umi"] = np.asarray(own.X.sum(axis=1)).ravel()
-    return Asked(
-        log_normalised(own, target_sum),
-        features.loc[chosen],
-        Question(name, answer.iloc[rows].to_numpy()),
-        np.asarray(own.obsm["spatial"], dtype=np.float64)[:, :2],
-    )
+    own, features = units[answers.index].copy(), features.loc[answers.index]
+    n_varied = int((features.std() > 0).sum())
+    if not n_varied or own.n_vars < LEAST_GENES:
+        found = f"{own.n_vars} genes, and {n_varied} features that vary"
+        expected = f"{LEAST_GENES} genes and 1 feature, or more"
+        raise UserError(problem(where, found, expected, "Give others."))
+    own.obs["umi"] = np.asarray(own.X.sum(axis=1), dtype=np.float64).ravel()
+    value = answers.to_numpy(dtype=str if is_text else np.float64)
+    xy_um = np.asarray(own.obsm["spatial"], dtype=np.float64)[:, :2]
+    return Asked(log_normalised(own, target_sum), features, Question(name, value), xy_um)
+
+
+def _without_rare(answers: pd.Series, where: str) -> pd.Series:
+    """Answers without those of classes of fewer than 10 units; numbers as they are."""
+    if pd.api.types.is_numeric_dtype(answers):
+        return answers
+    sizes = answers.value_counts()
+    rare = sizes.index[sizes < LEAST_OF_A_CLASS]
+    if len(rare):
+        named = ", ".join(rare[:NAMED]) + (" and others" if len(rare) > NAMED else "")
+        LOG.warning("%s: %s left out, of fewer than %d units", where, named, LEAST_OF_A_CLASS)
+    return answers[~answers.isin(rare)]
+
+
+def _has_all(features: pd.DataFrame, where: str) -> np.ndarray:
+    """Which units have a finite value of every feature, (n_units,) bool."""
+    is_finite = np.isfinite(features.to_numpy(dtype=np.float64))
+    has_all = is_finite.all(axis=1)
+    if not has_all.all():
+        worst = features.columns[is_finite.mean(axis=0).argmin()]
+        LOG.warning(
+            "%s: %d of %d units left out, which lack a value of a feature, mostly %s",
+            where, (~has_all).sum(), len(features), worst,
+        )  # fmt: skip
+    return has_all
+
+
+def _as_asked(given: pd.Series, where: str) -> pd.Series:
+    """Answers as text or numbers; what is no finite number, or no known type, is missing."""
+    if pd.api.types.is_bool_dtype(given) or isinstance(given.dtype, pd.CategoricalDtype):
+        given = given.astype(object)
+    if pd.api.types.is_numeric_dtype(given):
+        numbers = given.astype(np.float64).replace([np.inf, -np.inf], np.nan)
+        values = numbers.dropna().unique()
+        if len(values) > MAX_CODES or (values % 1).any():
+            return numbers
+        LOG.warning("%s: whole numbers of %d values are taken for classes", where, len(values))
+        return numbers.map(lambda v: f"{v:.0f}", na_action="ignore").astype(object)
+    text = given.map(str, na_action="ignore").astype(object)
+    return text.mask(text.str.lower().isin((*UNLABELLED, UNKNOWN)))

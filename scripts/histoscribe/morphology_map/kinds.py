@@ -22,11 +22,12 @@ def quadrant(overlaps: pd.Series, is_relevant: pd.Series) -> np.ndarray:
 def shares_of_pcc(table: pd.DataFrame) -> dict[str, float]:
     """What share of the mean PCC comes from which genes: of each quadrant, and housekeeping genes.
 
-    Genes of negative PCC count as 0. Keys overestimation, translation, housekeeping; NaN where no
-    gene has a PCC above 0.
+    Genes of negative PCC count as 0, and those whose interval does not say that they are predicted
+    are of neither quadrant. Keys overestimation, translation, housekeeping; NaN where no gene has
+    a PCC above 0, or none an interval.
     """
     pcc = table["pcc"].fillna(0).clip(lower=0)
-    total = pcc.sum() or np.nan
+    total = pcc.sum() if pcc.sum() > 0 and table["pcc_low"].notna().any() else np.nan
     shares = {
         name: pcc[table["quadrant"] == name].sum() / total for name in (OVERESTIMATION, TRANSLATION)
     }

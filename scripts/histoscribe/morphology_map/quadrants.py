@@ -75,7 +75,8 @@ def relate(
     section (moved_units), all features' taken together once each is scaled by its own chance, that
     tell as much. `_check` columns are the mutual information by nearest neighbours (Kraskov et al.,
     Phys Rev E 2004; Ross, PLoS ONE 2014), of a feature and what the genes predict of it, and of a
-    feature and the question; without `with_checks` there are none. Features that are constant are
+    feature and the question; without `with_checks` there are none. `trend` is the share of variance
+    that a plane explains. Features that are constant are
     left out.
     """
     values = features.to_numpy(dtype=np.float64)
@@ -86,7 +87,7 @@ def relate(
         "relevance": (question.design(), ()),
     }
     moves = list(moved_units(xy_um, settings.n_moves, seed))
-    table = pd.DataFrame({"feature": names})
+    table = pd.DataFrame({"feature": names, "trend": plane_share(values, xy_um)})
     for axis, (design, widths) in told.items():
         found = predictive_information(design, values, parts, widths)
         chance = np.array([predictive_information(design[m], values, parts, widths) for m in moves])
@@ -102,6 +103,14 @@ def relate(
         table["overlap_check"], table["relevance_check"] = checks
     table["quadrant"] = quadrant(table["overlap_counts"], table["relevance_counts"])
     return table
+
+
+def plane_share(values: np.ndarray, xy_um: np.ndarray) -> np.ndarray:
+    """Share of the variance of columns (n_units, p) that a plane in x and y explains, (p,)."""
+    plane = np.column_stack([np.ones(len(xy_um)), (xy_um - xy_um.mean(axis=0)) / np.ptp(xy_um)])
+    _, left, *_ = np.linalg.lstsq(plane, values, rcond=None)
+    total = ((values - values.mean(axis=0)) ** 2).sum(axis=0)
+    return 1 - left / total if len(left) else np.zeros(values.shape[1])
 
 
 def nested_widths(n_components: int) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from histoscribe.morphology_map.kinds import (
@@ -20,6 +19,7 @@ from histoscribe.report.facts import RunFacts
 from histoscribe.report.results import MapTables, Results
 from histoscribe.report.wording import counted, number, percent, span
 
+GAIN_P_BELOW = 0.025  # two sets are looked at
 MEASURES = {"balanced_accuracy": "Balanced accuracy", "ari": "ARI", "r2": "R²"}
 MEANING = {
     TRANSLATION: "tell of the question and are told by the genes (translation)",
@@ -67,14 +67,16 @@ def _gain_words(gains: pd.DataFrame) -> list[str]:
         f"{number(rows.loc[GENES, 'value'])} from genes, {number(rows.loc[IMAGE, 'value'])} from "
         f"the image and {number(rows.loc[BOTH, 'value'])} from both."
     )
-    best = rows.loc[[BOTH, CHOSEN], "gain_low"]
-    if not np.isfinite(best).any():
+    added = rows.loc[[BOTH, CHOSEN]]
+    adds = added[(added["gain_low"] > 0) & (added["gain_p"] < GAIN_P_BELOW)]
+    if added["gain_low"].isna().all():
         verdict = "The section is too small to say whether the image adds anything."
-    elif best.max() > 0:
-        row = rows.loc[best.idxmax()]
+    elif len(adds):
+        name, row = adds["gain"].idxmax(), adds.loc[adds["gain"].idxmax()]
         verdict = (
-            f"The image adds to the genes: {best.idxmax()} gain {number(row['gain'])} (95 % "
-            f"interval {span(row['gain_low'], row['gain_high'])})."
+            f"The image adds to what the components of a unit's own expression tell: {name} gain "
+            f"{number(row['gain'])} (95 % interval {span(row['gain_low'], row['gain_high'])}; as "
+            f"much once moved over the section: p {number(row['gain_p'])})."
         )
     else:
         verdict = "That the image adds to the genes could not be shown."
@@ -87,7 +89,7 @@ def _gene_words(genes: pd.DataFrame) -> list[str]:
     shares = shares_of_pcc(genes)
     return [
         f"{percent(shares[OVERESTIMATION])} of the mean PCC of the predictions comes from genes "
-        "that were not shown to say anything of the question, "
+        "that are reliably predicted and were not shown to say anything of the question, "
         f"{percent(shares['housekeeping'])} from housekeeping genes."
     ]
 

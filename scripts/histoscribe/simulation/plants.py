@@ -45,12 +45,8 @@ class Planted:
     region: np.ndarray
 
 
-def plant_features(truth: ad.AnnData, seed: int, effect: float = 1.0) -> Planted:
-    """Draw counts from the expected ones of `truth`, and features of the four kinds beside them.
-
-    `effect` scales how strongly features show what they follow, 0 leaving fields of the same
-    smoothness that follow nothing.
-    """
+def plant_features(truth: ad.AnnData, seed: int) -> Planted:
+    """Draw counts from the expected ones of `truth`, and features of the four kinds beside them."""
     xy_um = np.asarray(truth.obsm["spatial"])
     altered = smooth_field(stream(seed, "altered region"), xy_um) > ALTERED_FROM
     housekeeping = smooth_field(stream(seed, "housekeeping"), xy_um)
@@ -66,7 +62,7 @@ def plant_features(truth: ad.AnnData, seed: int, effect: float = 1.0) -> Planted
     own = {name: smooth_field(stream(seed, name), xy_um) for name in follows}
     features = pd.DataFrame(
         {
-            name: effect * shown + SMOOTH[name] * own[name] + NOISE * rng.standard_normal(n)
+            name: shown + SMOOTH[name] * own[name] + NOISE * rng.standard_normal(n)
             for name, shown in follows.items()
         },
         index=truth.obs_names,
