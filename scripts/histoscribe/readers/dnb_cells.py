@@ -1,0 +1,70 @@
+"""Cells that a file of Stereo-seq gives: their counts and, in DNBs, their outlines."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import shapely
+from scipy import sparse
+
+from histoscribe.errors import UserError, problem
+from histoscribe.readers.dnb_counts import LIMIT, DnbCounts, KeySums, count_matrix, pair, unpair
+
+CELLS_AT_ONCE = 5_000
+CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Names (n_cells,), counts (n_cells, n_genes) int32, genes, and outlines (n_cells,) in DNBs.
+
+    DNB x covers [x, x + 1).
+    """
+
+    names: np.ndarray
+    counts: sparse.csr_matrix
+    var: pd.DataFrame
+    outlines: np.ndarray
+
+
+def cells_of_pieces(
+    pieces: Iterable[DnbCounts], first: int, var: Callable[[], pd.DataFrame], where: str
+) -> Cells:
+    """Cells of rows that name them; those below the number `first` are of no cell.
+
+    An outline is the convex hull of the cell's DNBs, since such files hold no other. `var` gives
+    the genes once all pieces are read. Raises UserError where no row is of a cell.
+    """
+    counts, places = KeySums(), KeySums()
+    for piece in pieces:
+        inside = np.flatnonzero(piece.cell >= first)
+        cell = piece.cell[inside]
+        if len(cell) and cell.max() >= LIMIT:
+            raise UserError(
+                problem(where, f"the cell {cell.max()}", f"ids below {LIMIT}", "Number them anew.")
+            )
+        counts.add(pair(cell, piece.gene[inside]), piece.count[inside])
+        places.add(pair(pair(cell, piece.x[inside]), piece.y[inside]), piece.count[inside])
+    genes = var()
+    numbers, matrix = count_matrix(counts, len(genes))
+    if not len(numbers):
+        raise UserError(problem(where, "no row of a cell", "at least one", "Segment nuclei."))
+    names = numbers.astype(str).astype(object)
+    return Cells(names, matrix, genes, _hulls(places.total()[0]))
+
+
+def _hulls(place: np.ndarray) -> np.ndarray:
+    """Convex hulls of the squares of DNBs, by sorted keys of cell, x and y."""
+    place, y = unpair(place)
+    cell, x = unpair(place)
+    first = np.append(np.flatnonzero(np.diff(cell, prepend=-1)), len(cell))
+    hulls = []
+    for start in range(0, len(first) - 1, CELLS_AT_ONCE):
+        edges = first[start : start + CELLS_AT_ONCE + 1]
+        part = slice(edges[0], edges[-1])
+        corners = np.column_stack([x[part], y[part]])[:, None] + CORNERS
+        owner = np.repeat(np.arange(len(edges) - 1), np.diff(edges) * len(CORNERS))
+        points = shapely.multipoints(corners.reshape(-1, 2), indices=owner)
+        hulls.append(shapely.convex_hull(points))
+    return np.concatenate(hulls)
