@@ -71,6 +71,8 @@ class KeySums:
 
     def add(self, key: np.ndarray, count: np.ndarray) -> None:
         """Add counts (n,) to the sums of their keys (n,)."""
+        if not len(key):
+            return
         run = _summed(key, count)
         while self._runs and len(self._runs[-1][0]) < 2 * len(run[0]):
             run = _merged(self._runs.pop(), run)
@@ -86,12 +88,12 @@ class KeySums:
 
 def count_matrix(sums: KeySums, n_genes: int) -> tuple[np.ndarray, sparse.csr_matrix]:
     """Units (n_units,) and their counts (n_units, n_genes), of sums by `pair(unit, gene)`."""
-    key, count = sums.total()
-    unit, gene = unpair(key)
-    gene = gene.astype(np.int32)
-    first = np.flatnonzero(np.diff(unit, prepend=-1))
+    unit, count = sums.total()
+    gene = (unit & (LIMIT - 1)).astype(np.int32)
+    unit >>= BITS
+    first = _firsts(unit)
+    indptr = np.append(first, len(unit))
     units = unit[first]
-    indptr = np.append(first, len(key))
     matrix = sparse.csr_matrix((count, gene, indptr), shape=(len(units), n_genes), copy=False)
     return units, matrix
 
@@ -105,14 +107,30 @@ def sum_bins(pieces: Iterable[DnbCounts], size: int) -> KeySums:
 
 
 def _summed(key: np.ndarray, count: np.ndarray) -> Run:
-    """Sums by key. A stable sort finds runs that are sorted already, and merges them."""
-    order = np.argsort(key, kind="stable")
+    """Sums by key of rows in any order."""
+    order = np.argsort(key)
     key = key[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))
-    if not len(first):
-        return key, count.astype(np.int32)
+    first = _firsts(key)
     return key[first], np.add.reduceat(count[order], first, dtype=np.int32)
 
 
-def _merged(one: Run, other: Run) -> Run:
-    return _summed(*(np.concatenate(both) for both in zip(one, other, strict=True)))
+def _merged(long: Run, short: Run) -> Run:
+    """Sums of two runs; the counts of the first are added to in place."""
+    (key, count), (other_key, other_count) = long, short
+    at = np.searchsorted(key, other_key)
+    is_new = key.take(at, mode="clip") != other_key
+    count[at[~is_new]] += other_count[~is_new]
+    n_new = np.count_nonzero(is_new)
+    place = at[is_new] + np.arange(n_new)
+    is_old = np.ones(len(key) + n_new, dtype=bool)
+    is_old[place] = False
+    merged = np.empty(len(is_old), np.int64), np.empty(len(is_old), np.int32)
+    for whole, old, new in zip(merged, long, short, strict=True):
+        whole[is_old] = old
+        whole[place] = new[is_new]
+    return merged
+
+
+def _firsts(key: np.ndarray) -> np.ndarray:
+    """Places where a new value begins in sorted values."""
+    return np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
