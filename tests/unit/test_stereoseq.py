@@ -19,7 +19,14 @@ from histoscribe.counting import count_given, count_table
 from histoscribe.errors import UserError
 from histoscribe.platforms import measured_files, own_nuclei
 from histoscribe.provenance import recall
-from histoscribe.readers import gef, gem, open_section, read_section, write_transcript_section
+from histoscribe.readers import (
+    gef,
+    gem,
+    open_section,
+    read_section,
+    stereoseq,
+    write_transcript_section,
+)
 from histoscribe.readers.dnb_counts import KeySums
 from histoscribe.readers.transcript_table import open_transcripts
 
@@ -259,6 +266,11 @@ def test_an_alignment_leads_from_the_image_to_dnbs(tmp_path, rows):
     np.testing.assert_allclose(bins.obsm["spatial"], expected_px * 0.25)
     write_transcript_section(source, tmp_path / "t.parquet")
     points, _ = next(open_transcripts(tmp_path / "t.parquet").pieces())
+    outlines, names = stereoseq.read_cell_outlines(source.files, source.um_per_px)
+    number = names.astype(int) - 1
+    centre_px = 2 * (N_DNBS - 20 * (number // 10) - 10), 2 * (20 * (number % 10) + 10)
+    found = shapely.get_coordinates(shapely.centroid(outlines))
+    np.testing.assert_allclose(found, np.column_stack(centre_px) * 0.25, atol=2)
     first_px = 2 * (N_DNBS - rows["y"][0] - 0.5), 2 * (rows["x"][0] + 0.5)
     np.testing.assert_allclose(points[0], np.multiply(first_px, 0.25))
 

@@ -1,6 +1,6 @@
 """Cells that a file of Stereo-seq gives: their counts and, in DNBs, their outlines."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,15 @@ import shapely
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
-from histoscribe.readers.dnb_counts import LIMIT, DnbCounts, KeySums, count_matrix, pair, unpair
+from histoscribe.readers.dnb_counts import (
+    LIMIT,
+    DnbCounts,
+    KeySums,
+    count_matrix,
+    firsts,
+    pair,
+    unpair,
+)
 
 CELLS_AT_ONCE = 5_000
 CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float64)
@@ -28,13 +36,10 @@ class Cells:
     outlines: np.ndarray
 
 
-def cells_of_pieces(
-    pieces: Iterable[DnbCounts], first: int, var: Callable[[], pd.DataFrame], where: str
-) -> Cells:
-    """Cells of rows that name them; those below the number `first` are of no cell.
+def sum_cells(pieces: Iterable[DnbCounts], first: int, where: str) -> tuple[KeySums, KeySums]:
+    """Counts by cell and gene, and by cell and DNB, of rows that name their cell.
 
-    An outline is the convex hull of the cell's DNBs, since such files hold no other. `var` gives
-    the genes once all pieces are read. Raises UserError where no row is of a cell.
+    Rows of a cell below the number `first` are of none. Raises UserError for huge numbers.
     """
     counts, places = KeySums(), KeySums()
     for piece in pieces:
@@ -46,19 +51,25 @@ def cells_of_pieces(
             )
         counts.add(pair(cell, piece.gene[inside]), piece.count[inside])
         places.add(pair(pair(cell, piece.x[inside]), piece.y[inside]), piece.count[inside])
-    genes = var()
-    numbers, matrix = count_matrix(counts, len(genes))
+    return counts, places
+
+
+def hulled_cells(counts: KeySums, places: KeySums, var: pd.DataFrame, where: str) -> Cells:
+    """Cells by the sums of `sum_cells`, outlined by the convex hull of their DNBs.
+
+    Files that name each row's cell hold no outlines. Raises UserError where there is no cell.
+    """
+    numbers, matrix = count_matrix(counts, len(var))
     if not len(numbers):
         raise UserError(problem(where, "no row of a cell", "at least one", "Segment nuclei."))
-    names = numbers.astype(str).astype(object)
-    return Cells(names, matrix, genes, _hulls(places.total()[0]))
+    return Cells(numbers.astype(str).astype(object), matrix, var, _hulls(places.total()[0]))
 
 
 def _hulls(place: np.ndarray) -> np.ndarray:
     """Convex hulls of the squares of DNBs, by sorted keys of cell, x and y."""
     place, y = unpair(place)
     cell, x = unpair(place)
-    first = np.append(np.flatnonzero(np.diff(cell, prepend=-1)), len(cell))
+    first = np.append(firsts(cell), len(cell))
     hulls = []
     for start in range(0, len(first) - 1, CELLS_AT_ONCE):
         edges = first[start : start + CELLS_AT_ONCE + 1]

@@ -91,7 +91,7 @@ def count_matrix(sums: KeySums, n_genes: int) -> tuple[np.ndarray, sparse.csr_ma
     unit, count = sums.total()
     gene = (unit & (LIMIT - 1)).astype(np.int32)
     unit >>= BITS
-    first = _firsts(unit)
+    first = firsts(unit)
     indptr = np.append(first, len(unit))
     units = unit[first]
     matrix = sparse.csr_matrix((count, gene, indptr), shape=(len(units), n_genes), copy=False)
@@ -110,7 +110,7 @@ def _summed(key: np.ndarray, count: np.ndarray) -> Run:
     """Sums by key of rows in any order."""
     order = np.argsort(key)
     key = key[order]
-    first = _firsts(key)
+    first = firsts(key)
     return key[first], np.add.reduceat(count[order], first, dtype=np.int32)
 
 
@@ -131,6 +131,6 @@ def _merged(long: Run, short: Run) -> Run:
     return merged
 
 
-def _firsts(key: np.ndarray) -> np.ndarray:
+def firsts(key: np.ndarray) -> np.ndarray:
     """Places where a new value begins in sorted values."""
     return np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])

@@ -14,7 +14,7 @@ from pyarrow import csv
 
 from histoscribe.errors import UserError, problem
 from histoscribe.gem_header import read_gem_header
-from histoscribe.readers.dnb_cells import Cells, cells_of_pieces
+from histoscribe.readers.dnb_cells import Cells, hulled_cells, sum_cells
 from histoscribe.readers.dnb_counts import DnbCounts, checked_counts
 from histoscribe.readers.hdf5_10x import unique_genes
 
@@ -49,11 +49,11 @@ class Gem:
             self._codes(batch)
         return self.var
 
-    def pieces(self) -> Iterator[DnbCounts]:
+    def pieces(self, with_cells: bool = False) -> Iterator[DnbCounts]:
         """The rows, piece by piece. Raises UserError for damaged rows and no raw counts."""
         header = self._header
         columns = [header.gene_id, header.gene_name, "x", "y", header.count]
-        cell = [header.cell] if header.cell else []
+        cell = [header.cell] if with_cells else []
         for batch in self._batches(columns + cell):
             x, y, count = (batch[name].to_numpy() for name in ("x", "y", header.count))
             cells = batch[cell[0]].to_numpy() if cell else None
@@ -66,7 +66,8 @@ class Gem:
                 problem(str(self.path), "no column CellID", "each row's cell", "Segment nuclei.")
             )
         first = 0 if self._header.cells_only else 1
-        return cells_of_pieces(self.pieces(), first, lambda: self.var, str(self.path))
+        counts, places = sum_cells(self.pieces(with_cells=True), first, str(self.path))
+        return hulled_cells(counts, places, self.var, str(self.path))
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         names = {self._header.gene_id, self._header.gene_name}
