@@ -24,14 +24,15 @@ def workplace(new_workplace):
     return workplace
 
 
-def units_of(workplace, unit, path, polygons="", **settings):
+def units_of(workplace, unit, path, polygons="", is_whole=False, **settings):
     """The kept units of a run on one section, their accounting, and the words on the screen."""
     row = f"s\td\tstereoseq\t{path}\the.tif\t\t{unit}\tnone\t{polygons}\n"
     (workplace.folder / "samples.tsv").write_text(COLUMNS + row)
     units = {"filter": {unit: CUTS}} | settings
     config = workplace.write_config(unit, run=unit, samples="samples.tsv", units=units)
     section = f"results/{unit}/sections/s"
-    words = workplace.run(f"{section}/units.h5ad", "--configfile", config)
+    target = [] if is_whole else [f"{section}/units.h5ad"]
+    words = workplace.run(*target, "--configfile", config)
     accounting = pd.read_csv(workplace.folder / section / "units.accounting.tsv", sep="\t")
     left = accounting.set_index("rule")["left"]
     return ad.read_h5ad(workplace.folder / section / "units.h5ad"), left, words
@@ -50,13 +51,19 @@ def test_bins(workplace):
 
 def test_the_files_own_cells(workplace):
     rows = molecules()
-    units, left, words = units_of(workplace, "cell", "gem")
+    units, left, words = units_of(workplace, "cell", "gem", is_whole=True)
     assert "rule segment_nuclei" not in words
     of_cells = rows[rows["CellID"] != CELL_OF_NONE]
     expected = of_cells.groupby(of_cells["CellID"].astype(str))["MIDCount"].sum()
     found = pd.Series(np.asarray(units.X.sum(axis=1)).ravel(), units.obs_names)
     np.testing.assert_array_equal(found, expected[found.index])
     assert left["umi_in_cells"] == of_cells["MIDCount"].sum()
+    results = workplace.folder / "results/cell"
+    assert (results / "sections/s/alignment.tsv").is_file()
+    assert (results / "figures/nuclei/s.png").is_file()
+    steps = pd.read_csv(results / "figures/quality/s.tsv", sep="\t").set_index("label")["share"]
+    share = of_cells["MIDCount"].sum() / rows["MIDCount"].sum()
+    assert steps["umi_in_cells"] == pytest.approx(share, abs=1e-4)
 
 
 def test_molecules_in_nuclei(workplace):

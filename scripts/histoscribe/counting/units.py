@@ -119,8 +119,9 @@ def count_table(
 def count_given(measured: ad.AnnData, cells: gpd.GeoDataFrame) -> tuple[ad.AnnData, dict[str, int]]:
     """Cells x genes as the platform's own software counted them, and the accounting of molecules.
 
-    Cells of `measured` without an outline in `cells` are left out, and outlines without counts.
-    Raises UserError where no cell has both.
+    `measured.uns` has umi_under_tissue, with the molecules between cells. Cells without an
+    outline in `cells` are left out, and outlines without counts. Raises UserError where no cell
+    has both.
     """
     at = measured.obs_names.get_indexer(cells.index)
     if not (at >= 0).any():
@@ -128,7 +129,7 @@ def count_given(measured: ad.AnnData, cells: gpd.GeoDataFrame) -> tuple[ad.AnnDa
     units = _units(measured.X[at[at >= 0]], cells[at >= 0], measured.var)
     assigned = int(units.X.sum())
     accounting = {
-        "umi_under_tissue": int(measured.X.sum()),
+        "umi_under_tissue": int(measured.uns["umi_under_tissue"]),
         "umi_in_cells": assigned,
         "umi_assigned": assigned,
     }

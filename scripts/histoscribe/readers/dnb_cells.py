@@ -27,42 +27,55 @@ CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float64)
 class Cells:
     """Names (n_cells,), counts (n_cells, n_genes) int32, genes, and outlines (n_cells,) in DNBs.
 
-    DNB x covers [x, x + 1).
+    DNB x covers [x, x + 1). `n_molecules` are those of the file, in cells and between them.
     """
 
     names: np.ndarray
     counts: sparse.csr_matrix
     var: pd.DataFrame
     outlines: np.ndarray
+    n_molecules: int
 
 
-def sum_cells(pieces: Iterable[DnbCounts], first: int, where: str) -> tuple[KeySums, KeySums]:
-    """Counts by cell and gene, and by cell and DNB, of rows that name their cell.
+@dataclass
+class CellSums:
+    """Counts by cell and gene, by cell and DNB, and of all molecules."""
 
-    Rows of a cell below the number `first` are of none. Raises UserError for huge numbers.
+    by_gene: KeySums
+    by_place: KeySums
+    n_molecules: int = 0
+
+
+def sum_cells(pieces: Iterable[DnbCounts], first: int, where: str) -> CellSums:
+    """Sums over rows that name their cell; those of a cell below the number `first` are of none.
+
+    Raises UserError for huge numbers.
     """
-    counts, places = KeySums(), KeySums()
+    sums = CellSums(KeySums(), KeySums())
     for piece in pieces:
+        sums.n_molecules += int(piece.count.sum())
         inside = np.flatnonzero(piece.cell >= first)
         cell = piece.cell[inside]
         if len(cell) and cell.max() >= LIMIT:
             raise UserError(
                 problem(where, f"the cell {cell.max()}", f"ids below {LIMIT}", "Number them anew.")
             )
-        counts.add(pair(cell, piece.gene[inside]), piece.count[inside])
-        places.add(pair(pair(cell, piece.x[inside]), piece.y[inside]), piece.count[inside])
-    return counts, places
+        count = piece.count[inside]
+        sums.by_gene.add(pair(cell, piece.gene[inside]), count)
+        sums.by_place.add(pair(pair(cell, piece.x[inside]), piece.y[inside]), count)
+    return sums
 
 
-def hulled_cells(counts: KeySums, places: KeySums, var: pd.DataFrame, where: str) -> Cells:
-    """Cells by the sums of `sum_cells`, outlined by the convex hull of their DNBs.
+def hulled_cells(sums: CellSums, var: pd.DataFrame, where: str) -> Cells:
+    """Cells by their sums, outlined by the convex hull of their DNBs.
 
     Files that name each row's cell hold no outlines. Raises UserError where there is no cell.
     """
-    numbers, matrix = count_matrix(counts, len(var))
+    numbers, matrix = count_matrix(sums.by_gene, len(var))
     if not len(numbers):
         raise UserError(problem(where, "no row of a cell", "at least one", "Segment nuclei."))
-    return Cells(numbers.astype(str).astype(object), matrix, var, _hulls(places.total()[0]))
+    names = numbers.astype(str).astype(object)
+    return Cells(names, matrix, var, _hulls(sums.by_place.total()[0]), sums.n_molecules)
 
 
 def _hulls(place: np.ndarray) -> np.ndarray:

@@ -97,7 +97,8 @@ class Gef:
             counts.check_format(full_check=True)
             centre = np.column_stack([cells["x"], cells["y"]])
             outlines = _borders(group["cellBorder"][:], centre)
-        return Cells(cells["id"].astype(str).astype(object), counts, genes, outlines)
+        names = cells["id"].astype(str).astype(object)
+        return Cells(names, counts, genes, outlines, int(counts.sum()))
 
     @contextmanager
     def _file(self) -> Iterator[h5py.File]:

@@ -66,8 +66,8 @@ class Gem:
                 problem(str(self.path), "no column CellID", "each row's cell", "Segment nuclei.")
             )
         first = 0 if self._header.cells_only else 1
-        counts, places = sum_cells(self.pieces(with_cells=True), first, str(self.path))
-        return hulled_cells(counts, places, self.var, str(self.path))
+        sums = sum_cells(self.pieces(with_cells=True), first, str(self.path))
+        return hulled_cells(sums, self.var, str(self.path))
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         names = {self._header.gene_id, self._header.gene_name}

@@ -65,8 +65,9 @@ def read(files: dict[str, Path], bin_um: float) -> tuple[ad.AnnData, float]:
 def read_cells(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
     """The file's own cells x genes; and the edge in um of a square as large as their median.
 
-    Cells without an outline are left out, with a warning. Raises UserError for damaged files and
-    files without cells.
+    `uns` has umi_under_tissue: all molecules, also those between cells where the file tells of
+    them. Cells without an outline are left out, with a warning. Raises UserError for damaged
+    files and files without cells.
     """
     matrix = _open(files)
     cells = matrix.cells()
@@ -84,6 +85,7 @@ def read_cells(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
         obs=pd.DataFrame(index=cells.names[outlined]),
         var=cells.var,
         obsm={"spatial_px": _mapped(centre, _to_image_px(files))},
+        uns={"umi_under_tissue": cells.n_molecules},
     )
     return adata, float(np.sqrt(np.median(shapely.area(outlines)))) * matrix.um_per_dnb
 
