@@ -6,6 +6,7 @@ import anndata as ad
 import geopandas as gpd
 
 from histoscribe.counting import (
+    count_given,
     count_nuclei,
     count_table,
     grid_units,
@@ -30,7 +31,8 @@ def main(
     nuclei: Path | None,
     sample: str,
     unit: str,
-    bin_um: int,
+    own_counts: bool,
+    bin_um: float,
     working_um_per_px: float,
     strategy: str,
     expand_um: float,
@@ -41,7 +43,11 @@ def main(
     if unit == "cell" and strategy == "expanded":
         strategy = "nucleus"  # cells are grown already
     if measured or transcripts:
-        if outlines is not None:
+        if own_counts:
+            counted = read_h5ad(measured)
+            facts = recall(counted.uns)
+            units, accounting = count_given(counted, outlines)
+        elif outlines is not None:
             units, accounting, facts = count(
                 measured, transcripts, outlines, strategy, expand_um, seed, unit
             )
@@ -108,6 +114,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             nuclei=inputs.get("nuclei"),
             sample=snakemake.wildcards.sample,
             unit=snakemake.params.unit,
+            own_counts=snakemake.params.own_counts,
             bin_um=snakemake.params.bin_um,
             working_um_per_px=snakemake.params.working_um_per_px,
             strategy=snakemake.params.strategy,

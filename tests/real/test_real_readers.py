@@ -13,6 +13,7 @@ from histoscribe.readers import (
     legacy_st,
     open_section,
     read_section,
+    stereoseq,
     visium_hd,
     write_transcript_section,
 )
@@ -84,3 +85,38 @@ def test_xenium_cells_hold_the_transcripts_that_its_own_software_gave_them(real_
     # Their cells are masks of pixels, ours the polygons drawn around them.
     off = np.abs(np.asarray(counts.sum(axis=1)).ravel() - given.to_numpy()).sum()
     assert off <= 0.05 * given.sum()
+
+
+@pytest.mark.parametrize(("bin_um", "size"), [(0.5, 1), (10, 20), (25, 50)])
+def test_stereoseq_bins_hold_every_molecule(real_data, bin_um, size):
+    folder = real_data / "stereoseq_gem"
+    files = measured_files("stereoseq", folder, "bin", bin_um)
+    slide = Slide(folder, np.empty((13_000, 10_000, 3), dtype=np.uint8), None)
+    assert stereoseq.um_per_px(files) == 0.5
+    bins = read_section(SectionSource("mouse", "stereoseq", files, slide, 0.5, bin_um))
+    theirs = pd.read_csv(files["molecules"], sep="\t")
+    assert len(theirs) == 77_634
+    keys = {"array_row": theirs["y"] // size, "array_col": theirs["x"] // size}
+    expected = theirs["MIDCounts"].groupby([*keys.values(), theirs["geneID"]]).sum()
+    found = bins.X.tocoo()
+    index = [bins.obs[name].to_numpy()[found.row] for name in keys]
+    counts = pd.Series(found.data, [*index, bins.var_names.to_numpy()[found.col]]).sort_index()
+    np.testing.assert_array_equal(counts.to_numpy(), expected.to_numpy())
+    assert counts.index.equals(expected.index)
+    centre_um = bins.obs[["array_col", "array_row"]].to_numpy() * bin_um + bin_um / 2
+    np.testing.assert_allclose(bins.obsm["spatial"], centre_um)
+    assert bins.n_vars == 10_631
+
+
+def test_stereoseq_molecules(real_data, tmp_path):
+    folder = real_data / "stereoseq_gem"
+    files = measured_files("stereoseq", folder, "nucleus", 8)
+    slide = Slide(folder, np.empty((13_000, 10_000, 3), dtype=np.uint8), None)
+    source = SectionSource("mouse", "stereoseq", files, slide, 0.5)
+    write_transcript_section(source, tmp_path / "t.parquet")
+    table = open_transcripts(tmp_path / "t.parquet")
+    assert table.facts["accounting"] == {"transcripts_under_tissue": 131_002}
+    theirs = pd.read_csv(files["molecules"], sep="\t")
+    _, code = next(table.pieces())
+    per_gene = theirs.groupby("geneID")["MIDCounts"].sum()
+    np.testing.assert_array_equal(np.bincount(code), per_gene[table.genes])

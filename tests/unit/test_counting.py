@@ -136,6 +136,7 @@ def test_the_entry_counts_a_measured_file(tmp_path, strategy, unit):
         nuclei=tmp_path / "nuclei.parquet",
         sample="s",
         unit=unit,
+        own_counts=False,
         bin_um=8,
         working_um_per_px=0.5,
         strategy=strategy,

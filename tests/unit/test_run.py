@@ -98,6 +98,14 @@ def test_experiments_with_other_genes_have_their_own_gene_set(config, folder, re
         ([GOOD[0], GOOD[0], GOOD[2]], "the sample of line 2 again"),
         ([row("a", "d1", "train", image="no.tif"), GOOD[2]], "no image file at no.tif"),
         ([row("a", "d1", "train", path="nowhere"), GOOD[2]], "no matrix file at nowhere"),
+        (
+            [row("a", "d1", "train", platform="stereoseq", path="a"), GOOD[2]],
+            "no molecules file at a/*.gem.gz; expected a file named *.gem or *.gem.gz or *.gef",
+        ),
+        (
+            [row("a", "d1", "train", platform="stereoseq", path="no.gem", unit="spot"), GOOD[2]],
+            "unit spot on platform stereoseq; expected nucleus or cell or bin",
+        ),
         ([GOOD[2]], "no row with split train"),
         ([], "no row with split train"),
         ([row("a", "d1", "train"), row("b", "d1", "test"), row("c", "d2", "test")], "donor d1"),
@@ -183,6 +191,8 @@ SEGMENTER = {"simulated": ["a", "b"], "stained": "d"}
         ({"features": {"tile_um": 31}}, "features/tile_um: found 31 um; expected at least 32 um"),
         ({"features": {"tile_um": 4}}, "8 to 2000 um"),
         ({"units": {"bin_um": 130}}, "at least 130 um, for a bin"),
+        ({"units": {"bin_um": 0.3}}, "expected the edge of a bin in um, from 0.5"),
+        ({"units": {"bin_um": 12.5}}, "no matrix file at a/binned_outputs/square_12.5um"),
         ({"image": {"um_per_px": 12}}, "at least 192 um"),
         ({"segmentation": {"segmenter": "cellpose"}}, "segmentation/segmenter: found cellpose"),
         ({"units": {"counting": "nearest"}}, "'nearest' is not one of"),

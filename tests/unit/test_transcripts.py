@@ -130,7 +130,7 @@ def test_alignment_moves_the_whole_table(outs, slide):
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        (np.eye(3)[:2], "2 x 3 numbers"),
+        (np.eye(3)[:1], "1 x 3 numbers"),
         (np.diag([1.0, 0.0, 1.0]), "can't be inverted"),
         (np.array([[1, 0, 0], [0, 1, 0], [0.1, 0, 1]]), "not affine"),
     ],
@@ -139,6 +139,14 @@ def test_bad_alignments(outs, slide, matrix, message):
     align(outs, matrix)
     with pytest.raises(UserError, match=rf"imagealignment\.csv.*{message}"):
         ingest(outs, slide)
+
+
+def test_an_alignment_may_lack_its_last_row(outs):
+    align(outs)
+    files = measured_files("xenium", outs, "cell", 8)
+    whole = xenium.um_to_image(files, UM_PER_PX)
+    align(outs, TURNED[:2])
+    np.testing.assert_array_equal(xenium.um_to_image(files, UM_PER_PX), whole)
 
 
 def test_several_alignments_are_named(outs):

@@ -14,7 +14,7 @@ from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES, tunable
 from histoscribe.folds import resolve_folds, widest_um
-from histoscribe.platforms import TRANSCRIPTS, own_nuclei
+from histoscribe.platforms import has_transcripts, own_nuclei, summed_bin_um
 from histoscribe.source_code import code_digest
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
 
@@ -87,11 +87,13 @@ def measured_inputs(wildcards):
 def section_params(wildcards):
     """The facts of the sheet that readers need, as plain values."""
     section = section_of(wildcards)
+    bin_um = summed_bin_um(section.platform, section.unit, config["units"]["bin_um"])
     return {
         "platform": section.platform,
         "image": str(section.image),
         "files": {role: str(path) for role, path in section.measured.items()},
         "um_per_px": section.um_per_px,
+        **({} if bin_um is None else {"bin_um": bin_um}),
     }
 
 
@@ -119,8 +121,16 @@ def given_polygons(section):
 GIVEN = {(s, o): p for s, x in RUN.sections.items() for o, p in given_polygons(x).items()}
 
 
+def has_own_counts(section):
+    """Whether a section's cells and their counts are both in the file of its molecules."""
+    given = GIVEN.get((section.sample, OUTLINED.get(section.unit)))
+    return given is not None and given in section.measured.values()
+
+
 def polygons_mb(wildcards):
     """Memory for given outlines: text takes 13 times its size, and gzip hides a tenfold more."""
+    if has_own_counts(section_of(wildcards)):
+        return 8000  # read in pieces
     path = Path(GIVEN[wildcards.sample, wildcards.outlines])
     size_mb = path.stat().st_size / 1e6 if path.is_file() else 0
     share = {".geojson": 16, ".json": 16, ".gz": 160}.get(path.suffix, 3)
@@ -149,7 +159,7 @@ def measured_input(wildcards):
     section = section_of(wildcards)
     if not section.is_measured:
         return {}
-    if section.platform in TRANSCRIPTS:
+    if has_transcripts(section.platform, section.unit) and not has_own_counts(section):
         return {"transcripts": "<results>/sections/{sample}/transcripts.parquet"}
     return {"measured": "<results>/sections/{sample}/measured.h5ad"}
 

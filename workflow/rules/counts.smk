@@ -27,6 +27,7 @@ rule count_units:
     params:
         section=section_params,
         unit=lambda wildcards: section_of(wildcards).unit,
+        own_counts=lambda wildcards: has_own_counts(section_of(wildcards)),
         bin_um=lookup(dpath="units/bin_um", within=config),
         working_um_per_px=lookup(dpath="image/um_per_px", within=config),
         strategy=lookup(dpath="units/counting", within=config),

@@ -6,7 +6,7 @@ Strategies:
 - `area`: nuclei share a bin by area, and its molecules are dealt to them by chance.
 
 A molecule counts at most once under each. A molecule with a position of its own has no area:
-`area` is `nucleus` there.
+`area` is `nucleus` there. Cells that come with counts of their own keep them in any case.
 """
 
 from histoscribe.counting.assignment import PointAssigner, assign_bins, search_points, sum_bins
@@ -15,6 +15,7 @@ from histoscribe.counting.grid import NONE, SEVERAL
 from histoscribe.counting.sharing import area_weights, deal_molecules
 from histoscribe.counting.units import (
     STRATEGIES,
+    count_given,
     count_nuclei,
     count_table,
     count_transcripts,
@@ -31,6 +32,7 @@ __all__ = [
     "area_weights",
     "assign_bins",
     "bins_of",
+    "count_given",
     "count_nuclei",
     "count_table",
     "count_transcripts",

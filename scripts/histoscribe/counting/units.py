@@ -50,7 +50,7 @@ def count_nuclei(
         counts = deal_molecules(bins.counts, weights, seed)
     else:
         counts = sum_bins(bins.counts, nucleus, len(nuclei))
-    units = _units(counts, nuclei, outlines, strategy, bins.var)
+    units = _units(counts, nuclei, bins.var, outlines if strategy == "expanded" else None)
     units.obs["n_bins"] = n_bins
     one, several = _names(strategy, outlined)
     touching = strategy == "area"
@@ -112,7 +112,28 @@ def count_table(
         f"transcripts_in_several_{several}": in_several,
         "transcripts_assigned": assigned,
     }
-    return _units(counts, nuclei, outlines, strategy, table.var), accounting
+    units = _units(counts, nuclei, table.var, outlines if strategy == "expanded" else None)
+    return units, accounting
+
+
+def count_given(measured: ad.AnnData, cells: gpd.GeoDataFrame) -> tuple[ad.AnnData, dict[str, int]]:
+    """Cells x genes as the platform's own software counted them, and the accounting of molecules.
+
+    `measured.uns` has umi_under_tissue, with the molecules between cells. Cells without an
+    outline in `cells` are left out, and outlines without counts. Raises UserError where no cell
+    has both.
+    """
+    at = measured.obs_names.get_indexer(cells.index)
+    if not (at >= 0).any():
+        raise _nothing_inside(f"{measured.n_obs} counted cells", len(cells))
+    units = _units(measured.X[at[at >= 0]], cells[at >= 0], measured.var)
+    assigned = int(units.X.sum())
+    accounting = {
+        "umi_under_tissue": int(measured.uns["umi_under_tissue"]),
+        "umi_in_cells": assigned,
+        "umi_assigned": assigned,
+    }
+    return units, accounting
 
 
 def _names(strategy: str, outlined: str) -> tuple[str, str]:
@@ -151,14 +172,14 @@ def _counted_outlines(
 def _units(
     counts: sparse.csr_matrix,
     nuclei: gpd.GeoDataFrame,
-    outlines: np.ndarray,
-    strategy: str,
     var: pd.DataFrame,
+    grown: np.ndarray | None = None,
 ) -> ad.AnnData:
+    """Units x genes; `grown` are the outlines that were counted in, where they are not `nuclei`."""
     units = outline_units(nuclei)
     units = ad.AnnData(counts, obs=units.obs, var=var.copy(), obsm=units.obsm)
-    if strategy == "expanded":
-        units.obs["counted_area_um2"] = shapely.area(outlines)
+    if grown is not None:
+        units.obs["counted_area_um2"] = shapely.area(grown)
     return units
 
 

@@ -4,6 +4,14 @@ Polygons are kept as a GeoDataFrame in um, indexed by `nucleus` (the id as text)
 """
 
 from .footprints import footprints, unit_kind
-from .reading import read_polygons, require_on_image
+from .given import GivenPolygons
+from .reading import mend_polygons, read_polygons, require_on_image
 
-__all__ = ["footprints", "read_polygons", "require_on_image", "unit_kind"]
+__all__ = [
+    "GivenPolygons",
+    "footprints",
+    "mend_polygons",
+    "read_polygons",
+    "require_on_image",
+    "unit_kind",
+]

@@ -54,7 +54,19 @@ def read_polygons(
         raise UserError(problem(str(path), f"kind {kind}", " or ".join(KINDS), "Choose one."))
     size_um = np.asarray(image_size_um, dtype=np.float64)
     given = _read_given(path, um_per_px, size_um, kind)
-    _require_unique(given.ids, str(path))
+    return mend_polygons(given, um_per_px, image_size_um, str(path), um_to_image)
+
+
+def mend_polygons(
+    given: GivenPolygons,
+    um_per_px: float,
+    image_size_um: tuple[float, float],
+    where: str,
+    um_to_image: np.ndarray | None = None,
+) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
+    """Polygons that are read already, repaired and checked; as `read_polygons`."""
+    size_um = np.asarray(image_size_um, dtype=np.float64)
+    _require_unique(given.ids, where)
     to_image = _to_image(given, um_per_px, um_to_image)
     parts = shapely.transform(given.parts, lambda xy: xy @ to_image[:2, :2].T + to_image[:2, 2])
     outlines, mended = whole_outlines(parts, given.owner, len(given.ids))
@@ -70,9 +82,9 @@ def read_polygons(
     other_frame = um_to_image is not None and given.in_own_frame
     min_share = MIN_SHARE_OF_OTHER_FRAME if other_frame else MIN_SHARE_IN_IMAGE
     looks_like = _looks_like(nuclei, um_per_px, size_um, given.in_px)
-    require_on_image(nuclei, image_size_um, str(path), min_share, looks_like)
+    require_on_image(nuclei, image_size_um, where, min_share, looks_like)
     if given.in_px and not given.scale_is_certain:
-        _require_no_um(nuclei, um_per_px, size_um, str(path))
+        _require_no_um(nuclei, um_per_px, size_um, where)
     is_inside = _is_inside(_centres(nuclei), size_um)
     counts["outside_dropped"] = int((~is_inside).sum())
     nuclei, doubles = drop_duplicates(nuclei[is_inside])

@@ -7,7 +7,8 @@ that the platform's own files state, or None. `shape` is the form of one measure
 `open_section` opens what the sheet names; `read_section` turns it into the contract of
 `measured.h5ad`: `obsm["spatial"]` in um.
 Platforms that measure single molecules have `read_panel` and `read_transcripts` in place of `read`,
-which `write_transcript_section` turns into `transcripts.parquet`.
+which `write_transcript_section` turns into `transcripts.parquet`. Stereo-seq has both, with a
+`read` that takes the edge of the bins to sum to, and `read_cells` for cells that its file gives.
 """
 
 import logging
@@ -21,8 +22,10 @@ import numpy as np
 
 from histoscribe.errors import UserError, problem
 from histoscribe.image import Slide, open_slide
+from histoscribe.platforms import SUMMED
 from histoscribe.provenance import RECORD_KEY, record
-from histoscribe.readers import legacy_st, visium, visium_hd, xenium
+from histoscribe.readers import legacy_st, stereoseq, visium, visium_hd, xenium
+from histoscribe.readers.image_alignment import read_alignment
 from histoscribe.readers.transcript_table import Piece, write_transcripts
 from histoscribe.units import px_to_um, settle_um_per_px
 
@@ -31,6 +34,7 @@ READERS: dict[str, ModuleType] = {
     "visium": visium,
     "legacy_st": legacy_st,
     "xenium": xenium,
+    "stereoseq": stereoseq,
 }
 # An image shrunken to 0.8 still holds two thirds; in whole images all positions lie inside.
 MIN_SHARE_IN_IMAGE = 0.95
@@ -41,13 +45,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SectionSource:
-    """A section as it came: its open image, its platform's files by role, and its resolution."""
+    """A section as it came: its open image, its platform's files by role, and its resolution.
+
+    `bin_um` is the edge of the bins that its molecules are to be summed to, if they are.
+    """
 
     sample: str
     platform: str
     files: dict[str, Path]
     slide: Slide
     um_per_px: float
+    bin_um: float | None = None
 
     @property
     def size_um(self) -> tuple[float, float]:
@@ -56,9 +64,16 @@ class SectionSource:
 
 
 def open_section(
-    sample: str, platform: str, image: Path, files: Mapping[str, Path], um_per_px: float | None
+    sample: str,
+    platform: str,
+    image: Path,
+    files: Mapping[str, Path],
+    um_per_px: float | None,
+    bin_um: float | None = None,
 ) -> SectionSource:
     """Open a section of the sheet; `um_per_px` is what the sheet says, or None.
+
+    `bin_um` is the edge of bins that are summed as the section is read.
 
     Raises UserError where sheet, platform and image disagree on the resolution, or none knows it.
     """
@@ -70,7 +85,7 @@ def open_section(
         "the image's metadata": slide.um_per_px,
     }
     settled = settle_um_per_px(said, f"sample {sample}")
-    return SectionSource(sample, platform, files, slide, settled)
+    return SectionSource(sample, platform, files, slide, settled, bin_um)
 
 
 def read_section(source: SectionSource) -> ad.AnnData:
@@ -80,9 +95,15 @@ def read_section(source: SectionSource) -> ad.AnnData:
     than a few.
     """
     reader = READERS[source.platform]
-    adata, unit_size_um = reader.read(source.files)
-    size_px = (source.slide.width_px, source.slide.height_px)
-    inside = _inside(adata.obsm["spatial_px"], size_px, source.sample)
+    shape = reader.SHAPE
+    if source.platform not in SUMMED:
+        adata, unit_size_um = reader.read(source.files)
+    elif source.bin_um is not None:
+        adata, unit_size_um = reader.read(source.files, source.bin_um)
+    else:
+        adata, unit_size_um = reader.read_cells(source.files)
+        shape = "polygon"
+    inside = _inside(adata.obsm["spatial_px"], source)
     if not inside.all():
         n_outside = int((~inside).sum())
         log.warning(LEFT_OUT, source.sample, n_outside, len(inside), "positions")
@@ -91,7 +112,7 @@ def read_section(source: SectionSource) -> ad.AnnData:
     adata.uns[RECORD_KEY] = record(
         sample=source.sample,
         platform=source.platform,
-        unit_shape=reader.SHAPE,
+        unit_shape=shape,
         unit_size_um=unit_size_um,
         um_per_px=source.um_per_px,
     )
@@ -130,7 +151,7 @@ def write_transcript_section(source: SectionSource, output: Path) -> None:
                 )
             )
         if n_inside < MIN_SHARE_IN_IMAGE * n:
-            raise _outside(source.sample, "transcripts", n_inside / n, (low, high), size_um, "um")
+            raise _outside(source, "transcripts", n_inside / n, (low, high), "um")
         if n_inside < n:
             log.warning(LEFT_OUT, source.sample, n - n_inside, n, "transcripts")
             accounting["transcripts_under_tissue"] -= n - n_inside
@@ -144,29 +165,53 @@ def write_transcript_section(source: SectionSource, output: Path) -> None:
     write_transcripts(checked(), var, facts, output)
 
 
-def _inside(position_px: np.ndarray, size_px: tuple[int, int], sample: str) -> np.ndarray:
+def _inside(position_px: np.ndarray, source: SectionSource) -> np.ndarray:
     """Which positions (n, 2) lie in the image; nearly all of them must."""
-    inside = np.all((position_px >= 0) & (position_px <= np.asarray(size_px)), axis=1)
+    size_px = source.slide.width_px, source.slide.height_px
+    inside = np.all((position_px >= 0) & (position_px <= size_px), axis=1)
     if inside.mean() < MIN_SHARE_IN_IMAGE:
-        extent = position_px.min(axis=0), position_px.max(axis=0)
-        raise _outside(sample, "positions", inside.mean(), extent, np.asarray(size_px), "px")
+        extent = np.nanmin(position_px, axis=0), np.nanmax(position_px, axis=0)
+        raise _outside(source, "positions", inside.mean(), extent, "px")
     return inside
 
 
 def _outside(
-    sample: str,
+    source: SectionSource,
     what: str,
     inside: float,
     extent: tuple[np.ndarray, np.ndarray],
-    size: np.ndarray,
     length: str,
 ) -> UserError:
+    """The error of positions outside the image; `extent` is in `length`, um or px."""
+    um_per_length = 1.0 if length == "um" else source.um_per_px
+    size = np.array(source.size_um) / um_per_length
+    remedy = "Give the full-resolution image that the platform's software was run with."
+    extent_px = np.array(extent) * um_per_length / source.um_per_px
+    if "alignment" in source.files and _lies_inverted(extent_px, source):
+        remedy = (
+            f"They would lie inside if {source.files['alignment']} were inverted: it must map "
+            "pixels of the image to the platform's frame."
+        )
     return UserError(
         problem(
-            f"sample {sample}",
+            f"sample {source.sample}",
             f"{inside:.0%} of the {what} inside the image of {size[0]:g} x {size[1]:g} {length}"
             f" ({what} reach from {extent[0].round()} to {extent[1].round()})",
             f"at least {MIN_SHARE_IN_IMAGE:.0%} of them inside",
-            "Give the full-resolution image that the platform's software was run with.",
+            remedy,
         )
     )
+
+
+def _lies_inverted(extent_px: np.ndarray, source: SectionSource) -> bool:
+    """Whether a rectangle (2, 2) of the image would lie in it by the inverse of its alignment.
+
+    The alignment was inverted to come here; applied twice it leads where its inverse would.
+    """
+    (x_low, y_low), (x_high, y_high) = extent_px
+    x, y = np.meshgrid(np.linspace(x_low, x_high, 21), np.linspace(y_low, y_high, 21))
+    twice = np.linalg.matrix_power(read_alignment(source.files["alignment"]), 2)
+    there = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1) @ twice[:2].T
+    size_px = source.slide.width_px, source.slide.height_px
+    inside = np.all((there >= 0) & (there <= size_px), axis=1)
+    return bool(inside.mean() >= MIN_SHARE_IN_IMAGE)

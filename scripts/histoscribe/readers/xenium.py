@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from histoscribe.errors import UserError, problem
 from histoscribe.readers.hdf5_10x import read_10x_panel, unique_genes
+from histoscribe.readers.image_alignment import read_alignment, stretch
 from histoscribe.readers.transcript_table import ROWS_AT_ONCE, Piece
 
 LOG = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ def um_per_px(files: dict[str, Path]) -> float | None:
     """Resolution of the H&E image by its alignment to the morphology image; None without one."""
     if "alignment" not in files:
         return None
-    stretch = np.sqrt(abs(np.linalg.det(_alignment(files["alignment"])[:2, :2])))
-    return float(stretch * _um_per_morphology_px(files["experiment"]))
+    per_px = stretch(read_alignment(files["alignment"]))
+    return per_px * _um_per_morphology_px(files["experiment"])
 
 
 def um_to_image(files: dict[str, Path], um_per_px: float) -> np.ndarray:
@@ -58,7 +59,7 @@ def um_to_image(files: dict[str, Path], um_per_px: float) -> np.ndarray:
         )
         return np.eye(3)
     to_morphology_px = np.diag([1, 1, _um_per_morphology_px(files["experiment"])])
-    to_image_px = np.linalg.inv(_alignment(files["alignment"])) @ to_morphology_px
+    to_image_px = np.linalg.inv(read_alignment(files["alignment"])) @ to_morphology_px
     to_image_px /= to_image_px[2, 2]
     return np.diag([um_per_px, um_per_px, 1.0]) @ to_image_px
 
@@ -143,30 +144,6 @@ def _is_gene(table: pa.Table) -> pa.ChunkedArray:
         return table["is_gene"]
     controls = "^(" + "|".join(CONTROL_PREFIXES) + ")"
     return pc.invert(pc.match_substring_regex(table["feature_name"], controls))
-
-
-def _alignment(path: Path) -> np.ndarray:
-    try:
-        matrix = np.loadtxt(path, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        raise _no_alignment(path, f"an unreadable file ({error})") from error
-    if matrix.shape != (3, 3):
-        raise _no_alignment(path, f"{matrix.shape[0]} x {matrix.shape[1]} numbers")
-    affine = np.allclose(matrix[2], [0, 0, 1], atol=1e-9)
-    if not (affine and np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9):
-        raise _no_alignment(path, "a map that is not affine or can't be inverted")
-    return matrix
-
-
-def _no_alignment(path: Path, found: str) -> UserError:
-    return UserError(
-        problem(
-            str(path),
-            found,
-            "3 x 3 numbers that map H&E pixels to morphology pixels, the last row 0, 0, 1",
-            "Export the alignment from Xenium Explorer again.",
-        )
-    )
 
 
 def _um_per_morphology_px(path: Path) -> float:

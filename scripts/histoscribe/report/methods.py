@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from histoscribe.platforms import TRANSCRIPTS
 from histoscribe.report.account import cut_words
 from histoscribe.report.facts import GIVEN, GROWN, SEGMENTED, ExperimentFacts, RunFacts
 from histoscribe.report.results import Results
@@ -12,6 +13,7 @@ PLATFORMS = {
     "visium_hd": "10x Visium HD",
     "visium": "10x Visium",
     "xenium": "10x Xenium",
+    "stereoseq": "Stereo-seq",
     "legacy_st": "Spatial Transcriptomics",
     "stereo_seq": "Stereo-seq",
     "image": "H&E alone",
@@ -146,13 +148,13 @@ def _units(facts: RunFacts, results: Results) -> Iterator[str]:
     config, unit = facts.config, facts.unit
     units = plural(unit)
     if unit == "bin":
-        yield f"Bins of {config['units']['bin_um']} µm served as units."
+        yield f"Bins of {config['units']['bin_um']:g} µm served as units."
     elif unit == "spot":
         yield "Spots served as units."
-    elif any(s.platform not in ("image", "xenium") for s in facts.sections):
+    elif any(s.platform not in ("image", *TRANSCRIPTS) for s in facts.sections):
         counting = config["units"]["counting"]
         yield COUNTING[counting].format(unit=unit, units=units, um=config["units"]["expand_um"])
-    elif any(s.platform == "xenium" for s in facts.sections):
+    elif any(s.platform in TRANSCRIPTS for s in facts.sections):
         yield f"Molecules were counted in the {unit} that they lie in."
     cuts = config["units"]["filter"][unit]
     words = [
