@@ -79,6 +79,11 @@ def read_gem_header(path: Path) -> GemHeader:
                 "Give a GEM (tab-separated, as SAW writes it) or a GEF.",
             )
         )
+    size = comments.get("BinSize", "1")
+    if not size.isdigit() and not size.lower().startswith("cell"):
+        raise UserError(
+            problem(str(path), f"#BinSize={size}", "a number of DNBs", "Correct the comment.")
+        )
     cell = next((name for name in CELL_COLUMNS if name in columns), None)
     return GemHeader(comments, n_comments, genes[0], genes[-1], count, cell, is_gzipped)
 

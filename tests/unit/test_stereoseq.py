@@ -326,7 +326,7 @@ def gzip_cut(path):
         ({"MIDCount": "-1"}, "found count -1; expected raw counts"),
         ({"MIDCount": "1.5"}, r"invalid value '1\.5'"),
         ({"x": "-7"}, "found x -7"),
-        ({"y": "9999999"}, "found y 9999999; expected raw counts at positions from 0"),
+        ({"y": "9999999"}, "found y 9999999; expected raw counts and positions from 0"),
         ({"x": ""}, "rows that can't be read"),
     ],
 )

@@ -14,7 +14,7 @@ from histoscribe.config_checks import MODEL_FILES
 from histoscribe.errors import UserError
 from histoscribe.experiments import BASELINES, tunable
 from histoscribe.folds import resolve_folds, widest_um
-from histoscribe.platforms import has_transcripts, own_nuclei, summed_bin_um
+from histoscribe.platforms import SUMMED, has_transcripts, own_nuclei, summed_bin_um
 from histoscribe.source_code import code_digest
 from histoscribe.run import RETRIEVED, data_folder, is_made_by_a_rule, load_run
 
@@ -127,10 +127,19 @@ def has_own_counts(section):
     return given is not None and given in section.measured.values()
 
 
+def ingest_mb(wildcards):
+    """Memory to read what was measured: files of molecules grow as they are unpacked and summed."""
+    share = {".gem": 2, ".gz": 10, ".gef": 15}
+    paths = map(Path, section_of(wildcards).measured.values())
+    sizes = (share.get(p.suffix, 0) * p.stat().st_size / 1e6 for p in paths if p.is_file())
+    is_summed = section_of(wildcards).platform in SUMMED
+    return max(8000, int(sum(sizes))) if is_summed else 8000
+
+
 def polygons_mb(wildcards):
     """Memory for given outlines: text takes 13 times its size, and gzip hides a tenfold more."""
     if has_own_counts(section_of(wildcards)):
-        return 8000  # read in pieces
+        return ingest_mb(wildcards)
     path = Path(GIVEN[wildcards.sample, wildcards.outlines])
     size_mb = path.stat().st_size / 1e6 if path.is_file() else 0
     share = {".geojson": 16, ".json": 16, ".gz": 160}.get(path.suffix, 3)

@@ -20,7 +20,7 @@ rule ingest_section:
         "../../envs/sections.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=ingest_mb,
         runtime=60,
     params:
         section=section_params,

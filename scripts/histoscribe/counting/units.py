@@ -130,7 +130,7 @@ def count_given(measured: ad.AnnData, cells: gpd.GeoDataFrame) -> tuple[ad.AnnDa
     assigned = int(units.X.sum())
     accounting = {
         "umi_under_tissue": int(measured.uns["umi_under_tissue"]),
-        "umi_in_cells": assigned,
+        "umi_in_cells": int(measured.X.sum()),
         "umi_assigned": assigned,
     }
     return units, accounting

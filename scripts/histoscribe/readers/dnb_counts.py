@@ -33,16 +33,16 @@ class DnbCounts:
 
 
 def checked_counts(piece: DnbCounts, where: str) -> DnbCounts:
-    """The rows with a count above 0. Raises UserError for negative numbers and huge positions."""
+    """The rows with a count above 0. Raises UserError for negative and for huge numbers."""
     numbers = {"x": piece.x, "y": piece.y, "count": piece.count}
     for name, values in numbers.items():
         low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-        if low < 0 or (high >= LIMIT and name != "count"):
+        if low < 0 or high >= LIMIT:
             raise UserError(
                 problem(
                     where,
                     f"{name} {low if low < 0 else high}",
-                    f"raw counts at positions from 0 to {LIMIT - 1}",
+                    f"raw counts and positions from 0 to {LIMIT - 1}",
                     "Give the matrix that SAW wrote.",
                 )
             )

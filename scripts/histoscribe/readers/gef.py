@@ -1,7 +1,8 @@
 """Stereo-seq's GEF (HDF5): square bins (`geneExp/binN`) or cells (`cellBin`), as SAW writes them.
 
 Positions are DNBs in the frame of the registered image, whatever the offset in the attributes
-(minX, minY of the bins; offsetX, offsetY of cells), which leads on to the chip.
+(minX, minY of the bins; offsetX, offsetY of cells), which leads on to the chip. A region cut out
+of a GEF has a frame of its own, so that its image must be cut alike, or aligned.
 """
 
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ class Gef:
             group = file[f"geneExp/bin{self.bin_size()}"]
             genes, rows = group["gene"][:], group["expression"]
             last = np.cumsum(genes["count"], dtype=np.int64)
-            if not np.array_equal(genes["offset"], last - genes["count"]) or last[-1:] != len(rows):
+            n_shared = last[-1] if len(last) else 0
+            if not np.array_equal(genes["offset"], last - genes["count"]) or n_shared != len(rows):
                 raise ValueError("genes that do not share out the rows")
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = rows[start : start + ROWS_AT_ONCE]
@@ -98,7 +100,10 @@ class Gef:
             centre = np.column_stack([cells["x"], cells["y"]])
             outlines = _borders(group["cellBorder"][:], centre)
         names = cells["id"].astype(str).astype(object)
-        return Cells(names, counts, genes, outlines, int(counts.sum()))
+        n_molecules = int(counts.sum())
+        if self._sizes:  # the bins tell of what lies between cells, too
+            n_molecules = sum(int(piece.count.sum()) for piece in self.pieces())
+        return Cells(names, counts, genes, outlines, n_molecules)
 
     @contextmanager
     def _file(self) -> Iterator[h5py.File]:
@@ -124,7 +129,9 @@ def _genes(table: np.ndarray) -> pd.DataFrame:
 
 def _text(table: np.ndarray, fields: tuple[str, ...]) -> pd.Series:
     """The first of `fields` that a table has, as text."""
-    field = next(name for name in fields if name in table.dtype.names)
+    field = next((name for name in fields if name in table.dtype.names), None)
+    if field is None:
+        raise KeyError(f"no field {', '.join(fields)} in the genes")
     return pd.Series([value.decode() for value in table[field]], dtype=object)
 
 
@@ -133,6 +140,8 @@ def _borders(vertices: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
     Polygons of fewer than three vertices are empty.
     """
+    if vertices.dtype.itemsize == 1:
+        raise ValueError("borders of 8 bits, of an early version, which mark no end")
     is_vertex = (vertices != NO_VERTEX).all(axis=2)
     is_vertex &= is_vertex.sum(axis=1, keepdims=True) >= 3
     cell, _ = np.nonzero(is_vertex)

@@ -112,6 +112,6 @@ class Gem:
         for at, gene in enumerate(ids.dictionary.to_pylist()):
             if gene not in self._code:
                 self._code[gene] = len(self._names)
-                self._names.append(names[int(first[at])].as_py())
+                self._names.append(names[int(first[at])].as_py() or gene)
             code[at] = self._code[gene]
         return code[place]
