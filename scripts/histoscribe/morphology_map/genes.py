@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.stats import false_discovery_control
 
 from histoscribe.errors import UserError, problem
-from histoscribe.morphology_map.information import Part, normal_scores, predictive_information
+from histoscribe.morphology_map.information import Part, normal_scores
 from histoscribe.morphology_map.inputs import Asked
 from histoscribe.morphology_map.kinds import quadrant
-from histoscribe.morphology_map.quadrants import MapSettings, p_values
+from histoscribe.morphology_map.quadrants import MapSettings, beside_chance
 from histoscribe.morphology_map.surrogates import moved_units
 
 GENE_COLUMNS = [
@@ -56,22 +55,14 @@ def relate_genes(
     values = asked.values[:, scores["gene"]].X
     values = values.toarray() if sparse.issparse(values) else np.asarray(values)
     values = normal_scores(values)
+    moves = list(moved_units(asked.xy_um, settings.n_moves, seed))
     design = asked.question.design()
-    found = predictive_information(design, values, parts)
-    moves = moved_units(asked.xy_um, settings.n_moves, seed)
-    chance = np.array([predictive_information(design[m], values, parts) for m in moves])
-    table = scores[["gene", "pcc", "pcc_low", "ceiling"]].copy()
+    told = beside_chance("relevance", design, values, parts, moves, settings)
+    table = scores[["gene", "pcc", "pcc_low", "ceiling"]].join(told)
     table["fraction_of_ceiling"] = (table["pcc"] / table["ceiling"]).where(
         table["ceiling"] >= LEAST_CEILING
     )
     table["is_housekeeping"] = table["gene"].str.upper().isin(housekeeping)
-    table["relevance"], table["relevance_by_chance"] = found, chance.mean(axis=0)
-    table["relevance_p"] = p_values(found, chance)
-    table["relevance_q"] = false_discovery_control(table["relevance_p"])
-    table["is_predicted"] = table["pcc_low"] > 0
-    above = found - chance.mean(axis=0).clip(min=0)
-    table["is_relevant"] = (table["relevance_q"] < settings.q_below) & (
-        above >= settings.least_nats
-    )
+    table["is_predicted"], table["is_relevant"] = table["pcc_low"] > 0, table["relevance_counts"]
     table["quadrant"] = quadrant(table["is_predicted"], table["is_relevant"])
     return table[GENE_COLUMNS]

@@ -76,33 +76,45 @@ def relate(
     tell as much. `_check` columns are the mutual information by nearest neighbours (Kraskov et al.,
     Phys Rev E 2004; Ross, PLoS ONE 2014), of a feature and what the genes predict of it, and of a
     feature and the question; without `with_checks` there are none. `trend` is the share of variance
-    that a plane explains. Features that are constant are
-    left out.
+    that a plane explains. Features that are constant are left out.
     """
     values = features.to_numpy(dtype=np.float64)
     varies = values.std(axis=0) > LEAST_SPREAD
     names, values = features.columns[varies], normal_scores(values[:, varies])
-    told = {
-        "overlap": (expression, nested_widths(expression.shape[1])),
-        "relevance": (question.design(), ()),
-    }
     moves = list(moved_units(xy_um, settings.n_moves, seed))
+    beside = (values, parts, moves, settings)
+    widths = nested_widths(expression.shape[1])
     table = pd.DataFrame({"feature": names, "trend": plane_share(values, xy_um)})
-    for axis, (design, widths) in told.items():
-        found = predictive_information(design, values, parts, widths)
-        chance = np.array([predictive_information(design[m], values, parts, widths) for m in moves])
-        table[axis] = found
-        table[f"{axis}_by_chance"] = chance.mean(axis=0)
-        table[f"{axis}_p"] = p_values(found, chance)
-        table[f"{axis}_q"] = false_discovery_control(table[f"{axis}_p"])
-        table[f"{axis}_counts"] = (table[f"{axis}_q"] < settings.q_below) & (
-            found - table[f"{axis}_by_chance"].clip(lower=0) >= settings.least_nats
-        )
+    table = table.join(beside_chance("overlap", expression, *beside, widths))
+    table = table.join(beside_chance("relevance", question.design(), *beside))
     if with_checks:
         checks = nearest_neighbour_information(expression, values, question, parts, seed)
         table["overlap_check"], table["relevance_check"] = checks
     table["quadrant"] = quadrant(table["overlap_counts"], table["relevance_counts"])
     return table
+
+
+def beside_chance(
+    axis: str,
+    design: np.ndarray,
+    values: np.ndarray,
+    parts: list[Part],
+    moves: list[np.ndarray],
+    settings: MapSettings,
+    widths: tuple[int, ...] = (),
+) -> pd.DataFrame:
+    """What `design` (n_units, k) tells of columns of `values` (n_units, p), a row a column.
+
+    Columns are called after `axis`: information in nats, its mean, p and q beside the `moves`, and
+    whether it counts.
+    """
+    found = predictive_information(design, values, parts, widths)
+    chance = np.array([predictive_information(design[m], values, parts, widths) for m in moves])
+    usual, p = chance.mean(axis=0), p_values(found, chance)
+    q = false_discovery_control(p)
+    counts = (q < settings.q_below) & (found - usual.clip(min=0) >= settings.least_nats)
+    columns = {"": found, "_by_chance": usual, "_p": p, "_q": q, "_counts": counts}
+    return pd.DataFrame({f"{axis}{name}": column for name, column in columns.items()})
 
 
 def plane_share(values: np.ndarray, xy_um: np.ndarray) -> np.ndarray:
