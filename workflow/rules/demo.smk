@@ -15,6 +15,8 @@ rule simulate_section:
         truth="<results>/simulated/{sample}/truth.h5ad",
         truth_nuclei="<results>/simulated/{sample}/truth_nuclei.parquet",
         truth_types="<results>/simulated/{sample}/truth_types.tsv",
+        truth_dna="<results>/simulated/{sample}/truth_dna.tsv",
+        genes="<results>/simulated/{sample}/genes.gtf",
     log:
         "<logs>/simulate_section/{sample}.log",
     benchmark:

@@ -29,6 +29,7 @@ class Nuclei:
         stressed: dying cells: shrunken and dark, rich in mitochondrial RNA.
         stain: this nucleus's own factor on its haematoxylin (section thickness, focus).
         size_factor: this cell's own factor on its RNA content, invisible.
+        clone: 0 for diploid cells; 1 and 2 for tumour cells, where there are clones.
     """
 
     polygon_um: np.ndarray
@@ -42,6 +43,7 @@ class Nuclei:
     stressed: np.ndarray
     stain: np.ndarray
     size_factor: np.ndarray
+    clone: np.ndarray
 
     def __len__(self) -> int:
         return len(self.type_index)
@@ -67,7 +69,7 @@ def make_nuclei(rng: np.random.Generator, layout: Layout) -> Nuclei:
     keep = _hard_core(centre, type_values("spacing_um")[kind], priority)
     centre, kind, axis, priority = centre[keep], kind[keep], axis[keep], priority[keep]
 
-    rows, columns = _pixel(centre, layout)
+    rows, columns = pixel_of(centre, layout)
     n = len(kind)
     proliferation = rng.normal(size=n)
     dividing = np.isin(
@@ -89,6 +91,7 @@ def make_nuclei(rng: np.random.Generator, layout: Layout) -> Nuclei:
         stressed=stressed,
         stain=rng.lognormal(0, 0.10, n),
         size_factor=rng.lognormal(-0.03, 0.25, n),
+        clone=np.zeros(n, dtype=np.int64),
     )
     nuclei.polygon_um = _outlines(rng, nuclei, axis)
     nuclei.area_um2 = shapely.area(shapely.polygons(nuclei.polygon_um))
@@ -97,7 +100,7 @@ def make_nuclei(rng: np.random.Generator, layout: Layout) -> Nuclei:
     return nuclei.take(_disjoint(nuclei, priority))
 
 
-def _pixel(points_um: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def pixel_of(points_um: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of points (..., x y), clipped to the image."""
     index = np.floor(points_um / layout.um_per_px).astype(int)
     rows = np.clip(index[..., 1], 0, layout.zone.shape[0] - 1)
@@ -187,7 +190,7 @@ def _free_candidates(
     if not centre:
         return np.empty((0, 2)), np.empty(0, int), np.empty(0), np.empty(0)
     points, kinds = np.concatenate(centre), np.concatenate(kind)
-    return points, kinds, rng.random(len(kinds)), layout.axis[_pixel(points, layout)]
+    return points, kinds, rng.random(len(kinds)), layout.axis[pixel_of(points, layout)]
 
 
 def _hard_core(centre_um: np.ndarray, spacing_um: np.ndarray, priority: np.ndarray) -> np.ndarray:
@@ -263,7 +266,7 @@ def _inside_tissue(nuclei: Nuclei, layout: Layout) -> np.ndarray:
     """Nuclei wholly in the image and hardly over lumen, fat or glass."""
     extent = np.array(layout.zone.shape[::-1]) * layout.um_per_px
     in_image = np.all((nuclei.polygon_um > 0.5) & (nuclei.polygon_um < extent - 0.5), axis=(1, 2))
-    void = np.isin(layout.zone[_pixel(nuclei.polygon_um, layout)], EMPTY_ZONES).mean(1)
+    void = np.isin(layout.zone[pixel_of(nuclei.polygon_um, layout)], EMPTY_ZONES).mean(1)
     # Fat-cell and vessel nuclei bulge into the space they line.
     lining = np.isin(nuclei.type_index, [TYPE_INDEX["adipocyte"], TYPE_INDEX["endothelial"]])
     return in_image & (void <= np.where(lining, 0.6, 0.25)) & (nuclei.area_um2 > 6)
@@ -319,7 +322,7 @@ def map_cells(nuclei: Nuclei, layout: Layout, zone_group: np.ndarray) -> CellMap
     del nearest
     index = np.maximum(owner - 1, 0)
     if len(nuclei):
-        group_of_cell = zone_group[layout.zone[_pixel(nuclei.centre_um, layout)]]
+        group_of_cell = zone_group[layout.zone[pixel_of(nuclei.centre_um, layout)]]
         group_of_pixel = zone_group[layout.zone]
         reach = type_values("cytoplasm_um")[nuclei.type_index].astype(np.float32)
         outsider = (

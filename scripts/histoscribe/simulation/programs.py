@@ -170,10 +170,16 @@ def donor_effect(donor_seed: int, genes: pd.DataFrame, batch_sd: float) -> np.nd
     return batch_sd * np.array([stream(donor_seed, f"batch {s}").normal() for s in genes.index])
 
 
-def expected_composition(nuclei: Nuclei, programs: GenePrograms, donor: np.ndarray) -> np.ndarray:
+def expected_composition(
+    nuclei: Nuclei,
+    programs: GenePrograms,
+    donor: np.ndarray,
+    copy_effect: np.ndarray | None = None,
+) -> np.ndarray:
     """Expected share of each gene in a nucleus's RNA, (nuclei, genes), rows sum to 1.
 
-    log rate = base + type + domain + states + stress (mitochondrial) + donor.
+    log rate = base + type + domain + states + stress (mitochondrial) + donor + copies, where
+    `copy_effect` (clones + 1, genes) is that of each clone, the first row of no clone.
     """
     log_rate = (
         programs.base
@@ -185,5 +191,7 @@ def expected_composition(nuclei: Nuclei, programs: GenePrograms, donor: np.ndarr
     log_rate += np.outer(nuclei.activation, programs.activation)
     log_rate += np.outer(nuclei.maturity, programs.maturity)
     log_rate += np.outer(1.3 * nuclei.stressed, programs.is_mitochondrial)
+    if copy_effect is not None:
+        log_rate += copy_effect[nuclei.clone]
     rate = np.exp(log_rate)
     return rate / rate.sum(1, keepdims=True)

@@ -31,6 +31,10 @@ class SimulationSettings:
         frame_rotation_deg: largest rotation of the capture frame in the image, either way.
         frame_offset_um: largest offset of the capture frame in the image, either way.
         batch_sd: standard deviation of the donor's per-gene log effect.
+        n_clones: clones of the tumour with their own copy numbers: 2, or 0 for a diploid tumour.
+        dosage: log2 of a gene's expression per log2 of its copies over 2.
+
+    Raises ValueError where `n_clones` is another number.
     """
 
     sample: str
@@ -51,6 +55,12 @@ class SimulationSettings:
     frame_rotation_deg: float = 0.35
     frame_offset_um: float = 2.0
     batch_sd: float = 0.12
+    n_clones: int = 0
+    dosage: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.n_clones not in (0, 2):
+            raise ValueError(f"n_clones is {self.n_clones}; 0 or 2 can be simulated")
 
     @property
     def shape_px(self) -> tuple[int, int]:

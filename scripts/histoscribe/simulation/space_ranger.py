@@ -10,6 +10,7 @@ import pandas as pd
 import shapely
 import tifffile
 
+from .genome import write_gtf
 from .settings import SimulatedSection
 
 
@@ -48,6 +49,28 @@ def write_section(section: SimulatedSection, folder: Path) -> None:
     types = pd.DataFrame(section.truth.obsm["spatial"], columns=["x_um", "y_um"])
     types["label"] = nuclei["cell_type"].str.replace("_", " ")
     types.to_csv(Path(folder) / "truth_types.tsv", sep="\t", index=False, float_format="%.3f")
+    dna = _profiled_dna(section)
+    dna.to_csv(Path(folder) / "truth_dna.tsv", sep="\t", index=False, float_format="%.3f")
+    write_gtf(section.truth.var, Path(folder) / "genes.gtf")
+
+
+def _profiled_dna(section: SimulatedSection) -> pd.DataFrame:
+    """What DNA profiled beside the RNA would tell of each nucleus.
+
+    Columns: x_um, y_um, clone (normal, clone 1, clone 2) and one for each altered segment of any
+    clone, named `chr1:1-2000`, with its copies.
+    """
+    truth = section.truth
+    dna = pd.DataFrame(truth.obsm["spatial"], columns=["x_um", "y_um"])
+    if not section.settings.n_clones:
+        return dna.assign(clone="normal")
+    dna["clone"] = truth.obs["clone"].astype(str).replace("none", "normal").to_numpy()
+    events = truth.uns["copy_number"]
+    for place, segment in events.groupby(["chromosome", "start", "end"], observed=True):
+        clones = "clone " + segment["clone"].astype(str)
+        copies = dna["clone"].map(dict(zip(clones, segment["copies"], strict=True)))
+        dna["{}:{}-{}".format(*place)] = copies.fillna(2).astype(int)
+    return dna
 
 
 def _write_matrix(section: SimulatedSection, path: Path) -> None:
