@@ -30,6 +30,8 @@ from histoscribe.units import PLAUSIBLE_UM_PER_PX
 DATA_VARIABLE = "HISTOSCRIBE_DATA"
 RETRIEVED = Path("resources/retrieved")
 UNSCORED = ("predict", "none")  # neither trained on nor scored
+DNA_ENDINGS = (".tsv", ".csv", ".txt", ".geojson", ".json")  # plain or gzipped
+DNA_BINARY = (".parquet", ".h5ad")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Section:
     polygons: Path | None
     group: str | None
     labels: Path | None
+    dna: Path | None
     measured: dict[str, Path]
 
     @property
@@ -170,6 +173,7 @@ def _section(row: Row, config: dict) -> Section:
         polygons=resolve("polygons"),
         group=row.get("group"),
         labels=resolve("labels"),
+        dna=resolve("dna"),
         measured=measured_files(
             row["platform"], path or ".", row["unit"], config["units"]["bin_um"]
         ),
@@ -207,7 +211,7 @@ def _sheet_problems(sections: list[tuple[int, Section]], sheet: str, config: dic
 def _row_problems(where: str, section: Section, config: dict) -> list[str]:
     problems = []
     files = {"image": section.image, **section.measured}
-    given = {"polygons": section.polygons, "labels": section.labels}
+    given = {"polygons": section.polygons, "labels": section.labels, "dna": section.dna}
     files |= {role: path for role, path in given.items() if path is not None}
     for role, path in files.items():
         if not path.is_file() and not is_made_by_a_rule(path, config):
@@ -225,6 +229,11 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
                     ),
                 )
             )
+    if section.dna is not None and not _is_dna_file(section.dna):
+        endings = ", ".join((*DNA_ENDINGS, *DNA_BINARY))
+        problems.append(
+            problem(where, f"dna {section.dna.name}", f"a file named *{endings}", "Save it so.")
+        )
     if section.unit not in UNITS[section.platform]:
         problems.append(
             problem(
@@ -266,6 +275,11 @@ def _row_problems(where: str, section: Section, config: dict) -> list[str]:
             )
         )
     return problems
+
+
+def _is_dna_file(path: Path) -> bool:
+    name = path.name.lower()
+    return name.endswith(DNA_BINARY) or name.removesuffix(".gz").endswith(DNA_ENDINGS)
 
 
 def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from histoscribe.errors import problem
 
 REQUIRED_COLUMNS = ["sample", "donor", "platform", "path", "image", "um_per_px", "unit", "split"]
-COLUMNS = [*REQUIRED_COLUMNS, "polygons", "group", "labels"]
+COLUMNS = [*REQUIRED_COLUMNS, "polygons", "group", "labels", "dna"]
 Row = dict[str, str | float]
 
 

@@ -80,6 +80,15 @@ def test_a_good_sheet(config, folder, repository):
     assert {e.gene_set for e in run.experiments.values()} == {"default"}
 
 
+@pytest.mark.parametrize(
+    "name", ["dna.tsv", "dna.csv.gz", "dna.GeoJSON", "dna.h5ad", "dna.parquet"]
+)
+def test_dna_lies_where_the_sheet_says(config, folder, repository, name):
+    (folder / name).touch()
+    sections = load(config, folder, [{**GOOD[0], "dna": name}, *GOOD[1:]], repository).sections
+    assert [section.dna and section.dna.name for section in sections.values()] == [name, None, None]
+
+
 def test_experiments_with_other_genes_have_their_own_gene_set(config, folder, repository):
     (folder / "experiments.yaml").write_text(
         "full: {}\nfew: {genes: {max_genes: 9}}\nfew-prts: {genes: {max_genes: 9}, "
@@ -106,6 +115,8 @@ def test_experiments_with_other_genes_have_their_own_gene_set(config, folder, re
             [row("a", "d1", "train", platform="stereoseq", path="no.gem", unit="spot"), GOOD[2]],
             "unit spot on platform stereoseq; expected nucleus or cell or bin",
         ),
+        ([row("a", "d1", "train", dna="no.tsv"), GOOD[2]], "no dna file at no.tsv"),
+        ([row("a", "d1", "train", dna="a/image.tif"), GOOD[2]], "dna image.tif; expected a file"),
         ([GOOD[2]], "no row with split train"),
         ([], "no row with split train"),
         ([row("a", "d1", "train"), row("b", "d1", "test"), row("c", "d2", "test")], "donor d1"),

@@ -35,6 +35,16 @@ def test_what_a_spreadsheet_leaves_behind_does_no_harm(tmp_path, header, line):
     assert list(cells) == TEXT.split("\t")
 
 
+def test_optional_columns_may_come_in_any_order(tmp_path):
+    text = f"{TEXT}\tdna\tlabels\n{CELLS}\tdna.tsv\n{CELLS}\t\tlabels.tsv\n"
+    rows, problems = sheet_of(tmp_path, text)
+    assert problems == []
+    assert [(cells.get("dna"), cells.get("labels")) for _, cells in rows] == [
+        ("dna.tsv", None),
+        (None, "labels.tsv"),
+    ]
+
+
 def test_cells_are_plain_text(tmp_path):
     for column, text in {
         "donor": ["NA", "None", "nan", "007", "#1", "patient #3"],

@@ -36,7 +36,7 @@ def read_geojson(content: bytes, path: Path, kind: str) -> GivenPolygons:
     """
     try:
         with _no_collection():
-            features = _features(json.loads(content), path)
+            features = features_of(json.loads(content), path)
         kinds = [_object_kind(f) for f in features]
         kept = [f for f, k in zip(features, kinds, strict=True) if k not in NOT_NUCLEI]
         dropped = {"annotations_dropped": len(features) - len(kept)}
@@ -79,7 +79,8 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _features(content: object, path: Path) -> list[dict]:
+def features_of(content: object, path: Path) -> list[dict]:
+    """Features of parsed GeoJSON: a collection, a lone one or a list. UserError for other JSON."""
     if isinstance(content, dict) and isinstance(content.get("features"), list):
         return content["features"]
     if isinstance(content, dict) and content.get("type") == "Feature":
@@ -93,12 +94,13 @@ def _features(content: object, path: Path) -> list[dict]:
     raise UserError(problem(str(path), f"no readable GeoJSON ({found})", EXPECTED, remedy))
 
 
-def _properties(feature: dict) -> dict:
+def properties_of(feature: dict) -> dict:
+    """The properties of a feature, perhaps none."""
     return feature.get("properties") or {}
 
 
 def _object_kind(feature: dict) -> str | None:
-    properties = _properties(feature)
+    properties = properties_of(feature)
     named = properties.get("objectType") or properties.get("object_type")
     return str(named).lower() if named else OLD_KINDS.get(str(feature.get("id")))
 
@@ -125,7 +127,7 @@ def _polygons(rings: list) -> np.ndarray:
 
 def _ids(features: list[dict]) -> np.ndarray:
     """The first kind of id that every feature has, else numbers from 1."""
-    choices = [[_properties(f).get(name) for f in features] for name in ID_NAMES]
+    choices = [[properties_of(f).get(name) for f in features] for name in ID_NAMES]
     own = [f.get("id") for f in features]
     choices.append([None if str(i) in OLD_KINDS else i for i in own])
     numbers = range(1, len(features) + 1)
@@ -135,7 +137,7 @@ def _ids(features: list[dict]) -> np.ndarray:
 def _probability(features: list[dict]) -> np.ndarray | None:
     values = []
     for feature in features:
-        properties = _properties(feature)
+        properties = properties_of(feature)
         measured = properties.get("measurements") or {}
         if isinstance(measured, list):
             measured = {m.get("name"): m.get("value") for m in measured}
