@@ -36,7 +36,7 @@ lint: $(INSTALLED)
 vendor: $(INSTALLED)
 	PYTHONPATH=scripts .venv/bin/python -m histoscribe.viewer.vendored resources/viewer/vendor
 
-$(INSTALLED): envs/requirements.in envs/constraints.txt envs/install.sh
+$(INSTALLED): envs/requirements.in envs/without-dependencies.in envs/constraints.txt envs/install.sh
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "HistoScribe needs Python 3.11 or 3.12, but $(PYTHON) is %d.%d. Say which to use: make PYTHON=python3.11 $(MAKECMDGOALS)" % sys.version_info[:2])'
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Install the requirements into a virtual environment (the argument) with uv: a minute, where pip
+# Install the requirements, and what comes without its own (without-dependencies.in), into a virtual environment (the argument) with uv: a minute, where pip
 # takes several. uv is fetched where it is missing; where it can't be had or fails, pip it is.
 set -eu
 python="$1/bin/python"
 here=$(dirname "$0")
 set -- -c "$here/constraints.txt" -r "$here/requirements.in"
+bare="--no-deps -c $here/constraints.txt -r $here/without-dependencies.in"
 pip="$python -m pip --disable-pip-version-check"
 
 # uv reads none of pip's settings: those that say where packages come from are handed on.
@@ -22,8 +23,10 @@ certificates=$(setting cert)
 uv=$(command -v uv) || { $pip install --quiet -c "$here/constraints.txt" uv && uv="$(dirname "$python")/uv"; } || uv=
 if [ -n "$uv" ] && [ "$(setting no-index)" = "" ]; then
     echo "installing with uv (a minute or two)"
-    "$uv" pip install --quiet --compile-bytecode --python "$python" "$@" && exit
+    installing="$uv pip install --quiet --compile-bytecode --python $python"
+    $installing "$@" && $installing $bare && exit
     echo "uv failed"
 fi
 echo "installing with pip (a few minutes)"
 $pip install --quiet "$@"
+$pip install --quiet $bare

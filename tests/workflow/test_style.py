@@ -91,12 +91,21 @@ def test_environments_agree_with_the_constraints(repository):
         assert any(str(d).startswith("python=3.11") for d in dependencies), path.name
         flat = [d for d in dependencies if isinstance(d, str)]
         flat += [p for d in dependencies if isinstance(d, dict) for p in d["pip"]]
+        flat += after_deployment(path)
         for dependency in flat:
             name, _, version = dependency.replace("==", "=").partition("=")
             if name in ("python", "pip"):
                 continue
             pinned = constraints[conda_names.get(name, name).lower().replace("_", "-")]
             assert version == pinned, f"{path.name}: {name} {version}, constraints {pinned}"
+
+
+def after_deployment(environment):
+    """name==version of what is installed once the environment is there."""
+    script = environment.with_suffix(".post-deploy.sh")
+    return (
+        re.findall(r"^python .* (\S+==\S+)$", script.read_text(), re.M) if script.exists() else []
+    )
 
 
 PACKAGES = {
@@ -144,7 +153,8 @@ def test_each_environment_holds_what_its_scripts_import(repository):
         pairs |= set(re.findall(pattern, rules.read_text(), flags=re.DOTALL))
     assert len(pairs) > 20
     for environment, script in sorted(pairs):
-        listed = (repository / f"envs/{environment}.yaml").read_text()
+        path = repository / f"envs/{environment}.yaml"
+        listed = "\n- ".join([path.read_text(), *after_deployment(path)])
         scripts = repository / "scripts"
         for package in imported_packages(scripts / f"{script}.py", scripts, set()):
             assert re.search(rf"- {re.escape(package)}(-cpu)?=", listed), (
@@ -154,7 +164,9 @@ def test_each_environment_holds_what_its_scripts_import(repository):
 
 def test_requirements_are_constrained(repository):
     text = (repository / "envs/constraints.txt").read_text().lower()
-    for line in (repository / "envs/requirements.in").read_text().splitlines():
+    files = ("requirements.in", "without-dependencies.in")
+    lines = [x for file in files for x in (repository / "envs" / file).read_text().splitlines()]
+    for line in lines:
         if not line or line.startswith("#"):
             continue
         requirement = Requirement(line)

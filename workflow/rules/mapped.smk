@@ -84,8 +84,12 @@ def map_settings(wildcards):
 
 
 def seen_um(wildcards):
+    """How wide a map's encoder sees."""
+    return encoder_reach_um(MAPS[wildcards.map])
+
+
+def encoder_reach_um(entry):
     """How wide an encoder sees around a unit: the buffer between blocks; 0 for a file's features."""
-    entry = MAPS[wildcards.map]
     if entry.sample is None:
         return 0.0
     encoder = ENCODERS[entry.encoder]

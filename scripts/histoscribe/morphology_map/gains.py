@@ -94,17 +94,17 @@ def answer(
     for part in parts:
         chosen = _integration_features(features, expression, question, xy_um, part, settings, seed)
         n_chosen.append(len(chosen))
-        image = _components(values, part.learnt)
+        image = image_components(values, part.learnt)
         added = {BOTH: image, CHOSEN: features[chosen].to_numpy(dtype=np.float64)}
         sets = {GENES: expression, IMAGE: image}
         sets |= {name: np.hstack([expression, columns]) for name, columns in added.items()}
         for name, told in sets.items():
-            found[name][part.tested] = _answered(told, truth, classes, part)
+            found[name][part.tested] = answered(told, truth, classes, part)
         for name, columns in added.items():
             for number, move in enumerate(moves):
                 if columns.shape[1]:
                     told = np.hstack([expression, columns[move]])
-                    moved[name][number, part.tested] = _answered(told, truth, classes, part)
+                    moved[name][number, part.tested] = answered(told, truth, classes, part)
                 else:
                     moved[name][number, part.tested] = found[GENES][part.tested]
     return Answers(classes, truth, found, moved, np.array(n_chosen))
@@ -136,14 +136,14 @@ def _integration_features(
     return table.loc[table["quadrant"] == INTEGRATION, "feature"].tolist()
 
 
-def _components(values: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+def image_components(values: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     """Principal components of scaled features, (n_units, at most 30), fitted on `learnt` units."""
     n_components = min(IMAGE_COMPONENTS, *values[learnt].shape)
     to_components = make_pipeline(StandardScaler(), PCA(n_components, random_state=0))
     return to_components.fit(values[learnt]).transform(values)
 
 
-def _answered(
+def answered(
     told: np.ndarray, truth: np.ndarray, classes: np.ndarray | None, part: Part
 ) -> np.ndarray:
     """Answers for the units that a part tests, (n_tested,)."""
@@ -181,7 +181,7 @@ def gain_table(answers: Answers, xy_um: np.ndarray, block_um: float, seed: int) 
         def scorer(found: np.ndarray, measure: str = measure) -> Score:
             if n_classes is None:
                 return _r2(truth, found[seen], block, n_blocks)
-            return _of_classes(measure, truth, found[seen], n_classes, block, n_blocks)
+            return score_of_classes(measure, truth, found[seen], n_classes, block, n_blocks)
 
         score = scorer(answers.found[GENES])
         usual, usual_drawn = float(score(whole)[0]), score(draws)
@@ -214,7 +214,7 @@ def _r2(truth: np.ndarray, answer: np.ndarray, block: np.ndarray, n_blocks: int)
     return score
 
 
-def _of_classes(
+def score_of_classes(
     measure: str,
     truth: np.ndarray,
     answer: np.ndarray,

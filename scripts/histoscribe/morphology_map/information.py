@@ -10,6 +10,8 @@ from histoscribe.splits import block_folds, outside_buffer
 
 PENALTY = 0.1  # of ridge regression for each unit, on columns of variance 1
 LEAST_SPREAD = 1e-9
+N_BLOCKS = 36  # about so many, where their edge is not given
+LEAST_BLOCK = 1.5  # of the buffer
 MAX_SHARE = 1 - 1e-9  # of variance, so that information stays finite
 
 
@@ -19,6 +21,12 @@ class Part:
 
     learnt: np.ndarray
     tested: np.ndarray
+
+
+def usual_block_um(xy_um: np.ndarray, buffer_um: float) -> float:
+    """Edge of blocks such that units at `xy_um` (n_units, 2) are in about 36, in um."""
+    edge = np.sqrt(np.ptp(xy_um, axis=0).prod() / N_BLOCKS)
+    return max(float(edge), LEAST_BLOCK * buffer_um)
 
 
 def blocked_parts(

@@ -14,6 +14,7 @@ from histoscribe.annotation.labels import UNLABELLED
 from histoscribe.annotation.naming import UNKNOWN
 from histoscribe.errors import UserError, problem
 from histoscribe.expression import log_normalised
+from histoscribe.morphology_map.information import usual_block_um
 from histoscribe.morphology_map.quadrants import Question
 
 LOG = logging.getLogger(__name__)
@@ -22,8 +23,6 @@ LEAST_UNITS = 50
 LEAST_GENES = 2
 MAX_CODES = 20  # different whole numbers that are classes, not measures
 NAMED = 5  # rare classes in a warning
-N_BLOCKS = 36  # about so many, where their edge is not given
-LEAST_BLOCK = 1.5  # of the buffer
 UNNAMED_COMPONENTS = 30
 
 
@@ -47,9 +46,8 @@ class Asked:
         return pca.fit_transform(self.values.X)
 
     def block_um(self, given: float | None, buffer_um: float) -> float:
-        """Edge of blocks: as given, or such that the section has about 36."""
-        edge = np.sqrt(np.ptp(self.xy_um, axis=0).prod() / N_BLOCKS)
-        return given or max(float(edge), LEAST_BLOCK * buffer_um)
+        """Edge of blocks: as given, or as usual."""
+        return given or usual_block_um(self.xy_um, buffer_um)
 
 
 def own_features(units: ad.AnnData, chosen: list[str], where: str) -> pd.DataFrame:

@@ -1,0 +1,210 @@
+"""Clones of a tumour from the expression of its units, told apart only where positions agree.
+
+Two groups of units differ in programs of expression, whose genes lie all over the genome, or in
+copies, which shift neighbouring genes alike. Groups are therefore found in one half of the
+molecules, and believed where the other half shows neighbours shifting together.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.special import logsumexp, softmax
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from histoscribe.genome.contrast import LN2, alignment, contrast, summed
+from histoscribe.genome.segments import GAIN, LEAST_Z, LOSS, cut_genome, mean_of
+
+N_COMPONENTS = 10
+MIXED_COMPONENTS = 5
+SINGLE_COMPONENTS = 4
+N_CANDIDATES = 1 + SINGLE_COMPONENTS  # splits looked at; p is multiplied by their number
+N_ROUNDS = 5  # of telling each unit's clone anew
+
+
+@dataclass(frozen=True)
+class CloneSettings:
+    """When units are two clones: `least_units` in each, and `p_below` of the test of positions."""
+
+    least_units: int = 30
+    least_share: float = 0.05
+    p_below: float = 0.01
+    n_shuffles: int = 1999
+    most_clones: int = 8
+
+
+@dataclass(frozen=True)
+class Clones:
+    """Clones of n_units.
+
+    Attributes:
+        clone: (n_units,) from 0 for the largest. posterior: (n_units,) of that clone, were counts
+            Poisson's: they vary more, so it is too sure.
+        of_half: (n_units,) the same clones as one half of the molecules tells them.
+        p: (n_clones,) of the last split that made the clone, 1 where there is but one clone.
+    """
+
+    clone: np.ndarray
+    posterior: np.ndarray
+    of_half: np.ndarray
+    p: np.ndarray
+
+
+@dataclass(frozen=True)
+class Genome:
+    """Genes in order: those of each chromosome, those of each window (n_windows, n_genes), and how
+    few a segment may have.
+    """
+
+    by_chromosome: list[np.ndarray]
+    windows: sparse.csr_matrix
+    least_genes: int
+
+
+def find_clones(
+    half_profile: np.ndarray,
+    other_half: sparse.csr_matrix,
+    pooled: sparse.csr_matrix,
+    counts: sparse.csr_matrix,
+    genome: Genome,
+    settings: CloneSettings,
+    seed: int,
+) -> Clones:
+    """Clones of units by profiles of one half of their molecules (n_units, n_windows).
+
+    `other_half`, `counts` of all molecules and `pooled` with a few neighbours are (n_units,
+    n_genes). Units are split in two again and again, by the split of `half_profile` (a mixture on
+    its components, or on one of them) whose genes shift most with their neighbours in `other_half`,
+    as long as p, times the number of splits tried, stays below. Each unit's clone is then told anew
+    from all its molecules and its neighbours', by the segments that clones differ in.
+    """
+    n = len(half_profile)
+    label, p = np.zeros(n, dtype=np.int64), [1.0]
+    waiting = [0]
+    while waiting and len(p) < settings.most_clones:
+        number = waiting.pop(0)
+        own = np.flatnonzero(label == number)
+        split, chance = _best_split(
+            half_profile[own], other_half[own], genome.windows, settings, seed
+        )
+        if split is None or chance >= settings.p_below:
+            continue
+        label[own[split]] = len(p)
+        p[number] = chance
+        waiting += [number, len(p)]
+        p.append(chance)
+    clone, posterior = _told_anew(label, pooled, counts, genome)
+    order = np.argsort(-np.bincount(clone, minlength=len(p)), kind="stable")
+    rank = np.argsort(order)
+    return Clones(rank[clone], posterior, rank[label], np.array(p)[order])
+
+
+def _best_split(
+    profile: np.ndarray,
+    other_half: sparse.csr_matrix,
+    windows: sparse.csr_matrix,
+    settings: CloneSettings,
+    seed: int,
+) -> tuple[np.ndarray | None, float]:
+    """A mask (n_units,) of one of two groups, and p times the number of splits tried."""
+    least = max(settings.least_units, settings.least_share * len(profile))
+    if len(profile) < 2 * least:
+        return None, 1.0
+    parts = components(profile)
+    tried = [parts[:, :MIXED_COMPONENTS]]
+    tried += [parts[:, [i]] for i in range(min(SINGLE_COMPONENTS, parts.shape[1]))]
+    best: tuple[float, np.ndarray | None, float] = (-np.inf, None, 1.0)
+    for columns in tried:
+        mask = _in_two(columns, seed)
+        if min(mask.sum(), (~mask).sum()) < least:
+            continue
+        between = contrast(summed(other_half, mask), summed(other_half, ~mask))
+        aligned, p = alignment(between, windows, settings.n_shuffles, seed)
+        if aligned > best[0]:
+            best = (aligned, mask, p)
+    return best[1], min(best[2] * N_CANDIDATES, 1.0)
+
+
+def components(profile: np.ndarray) -> np.ndarray:
+    """Leading principal components of profiles (n_units, n_windows), (n_units, at most 10)."""
+    n_components = min(N_COMPONENTS, *(size - 1 for size in profile.shape))
+    return PCA(n_components, svd_solver="covariance_eigh").fit_transform(profile)
+
+
+def _in_two(columns: np.ndarray, seed: int) -> np.ndarray:
+    """Whether each unit (n_units, k) is of the smaller of two Gaussians of one shape."""
+    mixture = GaussianMixture(2, covariance_type="tied", n_init=3, random_state=seed)
+    found = _quietly(mixture, columns).predict(columns).astype(bool)
+    return found if found.mean() <= 0.5 else ~found
+
+
+def _told_anew(
+    label: np.ndarray, pooled: sparse.csr_matrix, counts: sparse.csr_matrix, genome: Genome
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clones and their posterior (n_units,), begun from `label`.
+
+    A clone's composition is that of all units, but for the segments in which it differs from the
+    other clones: the log likelihood of `pooled` counts is then linear in these.
+    """
+    n_clones = int(label.max()) + 1
+    clone, posterior = label, np.ones(len(label))
+    if n_clones == 1:
+        return clone, posterior
+    usual = np.log(np.asarray(counts.sum(axis=0)).ravel() + 0.5)
+    for _ in range(N_ROUNDS):
+        sums = np.array([summed(counts, clone == i) for i in range(n_clones)])
+        rate = usual + LN2 * np.array([_shifts(sums, i, genome) for i in range(n_clones)])
+        rate -= logsumexp(rate, axis=1, keepdims=True)
+        likelihood = softmax(np.asarray(pooled @ rate.T), axis=1)
+        found = likelihood.argmax(axis=1)
+        if len(np.unique(found)) < n_clones:  # molecules of all don't show it: the half's it stays
+            break
+        clone, posterior = found, likelihood.max(axis=1)
+    return clone, posterior
+
+
+def _shifts(sums: np.ndarray, number: int, genome: Genome) -> np.ndarray:
+    """Log2 ratio (n_genes,) of a clone to the mean of all, in segments that differ; else 0."""
+    n_clones = len(sums)
+    of = contrast(sums[number], sums.sum(axis=0) - sums[number])
+    shifts = np.zeros(sums.shape[1])
+    for genes in cut_genome(of, genome.by_chromosome, genome.least_genes):
+        mean, error = mean_of(of, genes)
+        if abs(mean) >= LEAST_Z * error:
+            shifts[genes] = mean * (n_clones - 1) / n_clones
+    return shifts
+
+
+def _quietly(mixture: GaussianMixture, columns: np.ndarray) -> GaussianMixture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(columns.astype(np.float64))
+
+
+def clone_names(n_clones: int) -> list[str]:
+    """What clones are called, from the largest."""
+    return [f"clone {number + 1}" for number in range(n_clones)]
+
+
+def clone_table(clones: Clones, segments: pd.DataFrame) -> pd.DataFrame:
+    """A row a clone: n_units, share of units, p of its split, n_gains, n_losses."""
+    names = clone_names(len(clones.p))
+    size = np.bincount(clones.clone, minlength=len(names))
+    of = [clones.clone == number for number in range(len(names))]
+    called = segments[segments["call"] != ""].groupby(["clone", "call"]).size()
+    return pd.DataFrame(
+        {
+            "clone": names,
+            "n_units": size,
+            "share": size / size.sum(),
+            "p": clones.p,
+            "posterior_mean": [clones.posterior[own].mean() for own in of],
+            "same_by_half": [(clones.of_half[own] == i).mean() for i, own in enumerate(of)],
+            "n_gains": [int(called.get((name, GAIN), 0)) for name in names],
+            "n_losses": [int(called.get((name, LOSS), 0)) for name in names],
+        }
+    )

@@ -1,0 +1,214 @@
+"""Copy number along the genome, inferred from expression beside that of normal cells.
+
+An inference: relative to the cells called normal and to the usual number of copies, of stretches of
+many genes, and of groups of units. Expression carries no alleles.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from histoscribe.errors import UserError, problem
+from histoscribe.genome.cells import Cells
+from histoscribe.genome.clones import (
+    Clones,
+    CloneSettings,
+    Genome,
+    clone_names,
+    clone_table,
+    find_clones,
+)
+from histoscribe.genome.contrast import Contrast, alignment, contrast, summed, window_matrix
+from histoscribe.genome.pooling import halves, n_pooled, neighbour_pools
+from histoscribe.genome.profile import SEX_AND_MITOCHONDRIAL, CopyProfile, copy_profile
+from histoscribe.genome.segments import SegmentSettings, find_segments
+
+LEAST_UNITS = 20
+LEAST_GENES = 100
+FEWER = 1 / 3  # of the pooled units, where clones are known and each unit is told its own
+WINDOWS_OF_GENES = (10, 100)  # least and most genes of a window
+WINDOW_SHARE = 1 / 60  # of all genes, between these
+BESIDE_REFERENCE, BESIDE_OTHERS = "normal cells", "other clones"
+
+
+@dataclass(frozen=True)
+class CopyNumberSettings:
+    """Units are pooled with so many neighbours that they hold about `pool_umi` molecules.
+
+    `most_pooled` units at most. Genes with a mean of less than `least_count` in a pool are left
+    out. `window_genes`: None, a sixtieth of the genes, 10 to 100. `target_sum` that pools are
+    scaled to. `max_units`: more are thinned out at random.
+    """
+
+    pool_umi: float = 5000.0
+    most_pooled: int = 30
+    least_count: float = 0.1
+    window_genes: int | None = None
+    target_sum: float = 10_000.0
+    max_units: int = 20_000
+    clones: CloneSettings = field(default_factory=CloneSettings)
+    segments: SegmentSettings = field(default_factory=SegmentSettings)
+
+
+@dataclass(frozen=True)
+class InferredCopies:
+    """What expression says of the copies of units that are looked at.
+
+    Attributes:
+        units: (n_units,) rows of the given cells.
+        other_half: (n_units, n_genes) molecules that the clones were not made from.
+        profile, clones: of these units.
+        segments: a row a clone, what it is set `beside`, and segment.
+        table: a row a clone.
+        n_pooled: units that are pooled. n_genes: genes that are looked at.
+    """
+
+    units: np.ndarray
+    other_half: sparse.csr_matrix
+    profile: CopyProfile
+    clones: Clones
+    segments: pd.DataFrame
+    table: pd.DataFrame
+    n_pooled: int
+    n_genes: int
+
+
+def infer_copy_number(
+    cells: Cells,
+    places: pd.DataFrame,
+    reference: list[str],
+    among: list[str],
+    settings: CopyNumberSettings,
+    seed: int,
+    where: str,
+) -> InferredCopies:
+    """Clones and segments of the units of the kinds `among`, beside those of `reference`.
+
+    `places` has chromosome, start and end of each gene of `cells`. Raises UserError without normal
+    cells, without others, and where too few genes can be placed.
+    """
+    rng = np.random.default_rng(seed)
+    looked_at = _chosen(cells.kind, among, "among", settings.max_units, rng, where)
+    normal = _chosen(cells.kind, reference, "reference", settings.max_units, rng, where)
+    rows = np.concatenate([looked_at, normal])
+    counts, kind, xy_um = cells.counts[rows], cells.kind[rows], cells.xy_um[rows]
+    own = slice(len(looked_at))
+    n = n_pooled(
+        np.asarray(counts[own].sum(axis=1)).ravel(), settings.pool_umi, settings.most_pooled
+    )
+    one, other = halves(counts, seed)
+    other_half = other[own]
+    places = genome_order(places)
+    columns = cells.var.index.get_indexer(places.index)
+    kept = np.asarray(counts[own].mean(axis=0)).ravel()[columns] * n >= settings.least_count
+    if kept.sum() < LEAST_GENES:
+        raise UserError(
+            problem(
+                where,
+                f"{kept.sum()} of {len(kept)} genes with a place have {settings.least_count:g} "
+                f"molecules or more in pools of {n} units",
+                f"{LEAST_GENES} or more",
+                "Copies can't be inferred from so small a panel; or raise copy_number.pool_umi.",
+            )
+        )
+    places, columns = places[kept], columns[kept]
+    counts, one, other = (matrix[:, columns] for matrix in (counts, one, other))
+    usual_window = int(np.clip(len(places) * WINDOW_SHARE, *WINDOWS_OF_GENES))
+    window_genes = settings.window_genes or usual_window
+    pools = neighbour_pools(xy_um, kind, n)
+    beside = (kind, reference, places, window_genes, settings.target_sum)
+    profile, half = (copy_profile(pools @ part, *beside) for part in (counts, one))
+    genome = Genome(
+        list(places.groupby("chromosome", sort=False).indices.values()),
+        window_matrix(places, profile.windows, max(window_genes // 10, 1)),
+        settings.segments.least_genes,
+    )
+    few = neighbour_pools(xy_um[own], kind[own], int(np.ceil(n * FEWER)))
+    found = find_clones(
+        half.values[own], other[own], few @ counts[own], counts[own], genome, settings.clones, seed
+    )
+    segments, p_beside = _segments(counts, other, found, genome.windows, places, settings, seed)
+    table = clone_table(found, segments).assign(p_beside_normal=p_beside)
+    profile = CopyProfile(profile.values[own], profile.windows)
+    return InferredCopies(looked_at, other_half, profile, found, segments, table, n, len(places))
+
+
+def genome_order(places: pd.DataFrame) -> pd.DataFrame:
+    """Autosomal genes of `places` with a known place, by chromosome (natural order) and start."""
+    known = places.dropna(subset=["chromosome"])
+    known = known[~known["chromosome"].isin(SEX_AND_MITOCHONDRIAL)]
+    key = known["chromosome"].map(_natural)
+    return known.assign(key=key).sort_values(["key", "start", "end"]).drop(columns="key")
+
+
+def _natural(name: str) -> tuple:
+    parts = (part for part in re.split(r"(\d+)", name) if part)
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
+
+
+def _chosen(
+    kind: np.ndarray, names: list[str], key: str, most: int, rng: np.random.Generator, where: str
+) -> np.ndarray:
+    """Rows of units of these kinds, sorted; at most `most`, at random."""
+    rows = np.flatnonzero(np.isin(kind, names))
+    if len(rows) < LEAST_UNITS:
+        there = pd.Series(kind).value_counts()
+        listed = ", ".join(f"{name} ({n})" for name, n in there.head(15).items())
+        raise UserError(
+            problem(
+                f"{where}/{key}",
+                f"{len(rows)} units of {', '.join(names) or 'no kind'}",
+                f"{LEAST_UNITS} or more; the section has {listed}",
+                "Name kinds of cells that are there.",
+            )
+        )
+    if len(rows) > most:
+        rows = np.sort(rng.permutation(rows)[:most])
+    return rows
+
+
+def _segments(
+    counts: sparse.csr_matrix,
+    other: sparse.csr_matrix,
+    clones: Clones,
+    windows: sparse.csr_matrix,
+    places: pd.DataFrame,
+    settings: CopyNumberSettings,
+    seed: int,
+) -> tuple[pd.DataFrame, list[float]]:
+    """Segments of each clone, beside normal cells and other clones; and p beside normal cells.
+
+    Rows of the counts are the units of the clones, then normal cells. Segments are of all
+    molecules and must be there in the half that did not make the clones.
+    """
+    n_normal = counts.shape[0] - len(clones.clone)
+    by_all = np.concatenate([clones.clone, np.full(n_normal, -1)])
+    by_half = np.concatenate([clones.of_half, np.full(n_normal, -1)])
+    found, p_beside = [], []
+    for number, name in enumerate(clone_names(len(clones.p))):
+        besides = [(BESIDE_REFERENCE, [-1])]
+        others = [i for i in range(len(clones.p)) if i != number]
+        if others:
+            besides.append((BESIDE_OTHERS, others))
+        for beside, numbers in besides:
+            whole = _contrast_of(counts, by_all, number, numbers)
+            held_out = _contrast_of(other, by_half, number, numbers)
+            table = find_segments(whole, held_out, places, settings.segments, seed)
+            table.insert(0, "beside", beside)
+            table.insert(0, "clone", name)
+            found.append(table)
+            if beside == BESIDE_REFERENCE:
+                n_shuffles = settings.clones.n_shuffles
+                p_beside.append(alignment(held_out, windows, n_shuffles, seed)[1])
+    return pd.concat(found, ignore_index=True), p_beside
+
+
+def _contrast_of(
+    counts: sparse.csr_matrix, label: np.ndarray, number: int, besides: list[int]
+) -> Contrast:
+    """Contrast of the units of one label and those of others."""
+    sides = label == number, np.isin(label, besides)
+    return contrast(*(summed(counts, side) for side in sides))

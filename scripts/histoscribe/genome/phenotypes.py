@@ -1,0 +1,238 @@
+"""What each genotype of a section goes with: genes, the dosage of segments, and the image."""
+
+import logging
+from dataclasses import dataclass, field
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from histoscribe.errors import UserError, problem
+from histoscribe.expression import log_normalised
+from histoscribe.genome.appearance import (
+    FEATURE_COLUMNS,
+    features_told,
+    told_by_image,
+    within_kinds,
+)
+from histoscribe.genome.association import (
+    AssociationSettings,
+    associate,
+    matched_contrast,
+    matched_weights,
+)
+from histoscribe.genome.cells import Cells
+from histoscribe.genome.contrast import Contrast
+from histoscribe.genome.dna import DnaFeatures
+from histoscribe.genome.dosage import dosage
+from histoscribe.genome.genotypes import Genotype, genotypes_of, log2_copies
+from histoscribe.morphology_map.information import blocked_parts, usual_block_um
+from histoscribe.morphology_map.quadrants import MapSettings
+
+LOG = logging.getLogger(__name__)
+ELSEWHERE = "elsewhere"
+IMAGE_KEYS = ("image_accuracy", "image_low", "image_high", "image_by_chance", "image_p")
+CARRIER_COLUMNS = [
+    "genotype", "also", "n_carriers", "n_others", "n_unmatched", "kinds", "n_genes_tested",
+    "n_genes", "slope", "slope_low", "slope_high", "n_altered_genes", "n_features", *IMAGE_KEYS,
+]  # fmt: skip
+DOSAGE_COLUMNS = ["genotype", "segment", "n_genes", "log2_copies", "log2_ratio", "standard_error"]
+
+
+@dataclass(frozen=True)
+class PhenotypeSettings:
+    """How genotypes are set beside genes (`matching`) and beside image features (`image`)."""
+
+    q_below: float = 0.05
+    least_share: float = 0.02
+    matching: AssociationSettings = field(default_factory=AssociationSettings)
+    image: MapSettings = field(default_factory=MapSettings)
+    block_um: float | None = None
+
+
+@dataclass(frozen=True)
+class Phenotypes:
+    """Tables: a row a genotype (`carriers`), gene, segment (`dosage`), image feature and unit."""
+
+    carriers: pd.DataFrame
+    genes: pd.DataFrame
+    dosage: pd.DataFrame
+    image: pd.DataFrame
+    units: pd.DataFrame
+
+
+def find_phenotypes(
+    cells: Cells,
+    dna: DnaFeatures,
+    places: pd.DataFrame,
+    called: pd.DataFrame | None,
+    features: pd.DataFrame | None,
+    settings: PhenotypeSettings,
+    target_sum: float | str,
+    seed: int,
+    where: str,
+) -> Phenotypes:
+    """Set each genotype of `dna` (of the units of `cells`) beside genes and image features.
+
+    `places` (n_genes,) of the genes. `called` are inferred segments (clone, chromosome, start, end)
+    where copies are not known. `features` (n_units, n_features) are of the same units, or None.
+    Raises UserError where no kind of cells has carriers and others.
+    """
+    found = genotypes_of(dna, cells.kind, settings.matching.least_units)
+    if not found:
+        kinds = pd.Series(cells.kind).value_counts().head(10)
+        named = ", ".join(f"{kind} ({n})" for kind, n in kinds.items())
+        least = settings.matching.least_units
+        raise UserError(
+            problem(
+                where,
+                f"no kind of cells with {least} carriers and {least} others of a genotype, of "
+                f"{named}",
+                "cells of one kind that differ in genotype",
+                "Without them, composition would pose as genotype. Lower association.least_units?",
+            )
+        )
+    tables = {name: [] for name in ("carriers", "genes", "dosage", "image")}
+    units = pd.DataFrame(cells.xy_um, columns=["x_um", "y_um"])
+    units.insert(0, "unit", cells.names)
+    units["kind"] = cells.kind
+    units = units.join(dna.table.reset_index(drop=True))
+    for genotype in found:
+        row, genes, segments = _beside_genes(
+            cells, dna, places, called, genotype, settings, target_sum, seed
+        )
+        tables["genes"].append(genes)
+        tables["dosage"].append(segments)
+        if features is not None:
+            facts, told, answers = _beside_image(cells, features, genotype, settings, seed)
+            row |= facts
+            tables["image"].append(told)
+            units[f"image: {genotype.name}"] = answers
+        tables["carriers"].append(row)
+    empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
+    return Phenotypes(
+        pd.DataFrame(tables["carriers"], columns=CARRIER_COLUMNS),
+        pd.concat(tables["genes"], ignore_index=True),
+        pd.concat(tables["dosage"], ignore_index=True),
+        pd.concat(tables["image"], ignore_index=True) if tables["image"] else empty,
+        units,
+    )
+
+
+def _beside_genes(
+    cells: Cells,
+    dna: DnaFeatures,
+    places: pd.DataFrame,
+    called: pd.DataFrame | None,
+    genotype: Genotype,
+    settings: PhenotypeSettings,
+    target_sum: float | str,
+    seed: int,
+) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    """A row of carriers, a table of genes and one of segments."""
+    able = genotype.comparable
+    carrier, kind, xy_um = genotype.carrier[able], cells.kind[able], cells.xy_um[able]
+    counts = sparse.csr_matrix(cells.counts[able])
+    share = np.asarray((counts > 0).mean(axis=0)).ravel()
+    tested = np.flatnonzero(share >= settings.least_share)
+    weights = matched_weights(carrier, kind, xy_um, settings.matching)
+    bare = ad.AnnData(counts, obs={"umi": np.asarray(counts.sum(axis=1)).ravel()})
+    values = sparse.csr_matrix(log_normalised(bare, target_sum).X[:, tested], dtype=np.float64)
+    names = cells.var.index[tested]
+    genes = associate(values, names, carrier, kind, xy_um, settings.matching, seed)
+    places = places.iloc[tested]
+    of = matched_contrast(sparse.csr_matrix(counts[:, tested]), weights)
+    whole = np.zeros(len(able))
+    whole[able] = weights
+    copies = log2_copies(dna, places, whole) if len(dna.segments) else np.full(len(tested), np.nan)
+    segment = _segments_of(dna, places, copies, called, genotype)
+    slope = dosage(of.at(np.isfinite(copies)), copies[np.isfinite(copies)])
+    own = pd.DataFrame({"log2_copies": copies, "segment": segment}, index=names)
+    genes = genes.join(places[["chromosome", "start", "end"]], on="gene").join(own, on="gene")
+    genes.insert(0, "genotype", genotype.name)
+    row = {
+        "genotype": genotype.name,
+        "also": "; ".join(genotype.names[1:]),
+        "n_carriers": int(carrier.sum()),
+        "n_others": int((~carrier).sum()),
+        "n_unmatched": int((carrier & (weights <= 0)).sum()),
+        "kinds": ", ".join(np.unique(kind)),
+        "n_genes_tested": len(genes),
+        "n_genes": int((genes["q"] < settings.q_below).sum()),
+        "slope": slope.slope,
+        "slope_low": slope.low,
+        "slope_high": slope.high,
+        "n_altered_genes": slope.n_genes,
+    }
+    return row, genes, _dosage_of_segments(genotype.name, of, copies, segment)
+
+
+def _segments_of(
+    dna: DnaFeatures,
+    places: pd.DataFrame,
+    copies: np.ndarray,
+    called: pd.DataFrame | None,
+    genotype: Genotype,
+) -> np.ndarray:
+    """The altered segment of each gene, (n_genes,) text: elsewhere, or None without a place."""
+    segment = np.full(len(places), ELSEWHERE, dtype=object)
+    segment[places["chromosome"].isna()] = None
+    if called is None:
+        segments = dna.segments.reset_index(names="segment")
+    else:
+        segments = called[called["clone"].isin(genotype.names)].copy()
+        ends = segments["start"].astype(str) + "-" + segments["end"].astype(str)
+        segments["segment"] = segments["chromosome"] + ":" + ends + " " + segments["call"]
+    middle = (places["start"] + places["end"]) / 2
+    for one in segments.to_dict("records"):
+        inside = (places["chromosome"] == one["chromosome"]).to_numpy()
+        if not np.isnan(one["start"]):
+            inside &= middle.between(one["start"], one["end"]).to_numpy()
+        if called is not None or np.any(copies[inside] != 0):
+            segment[inside] = one["segment"]
+    return segment
+
+
+def _dosage_of_segments(
+    name: str, of: Contrast, copies: np.ndarray, segment: np.ndarray
+) -> pd.DataFrame:
+    """DOSAGE_COLUMNS: the weighted mean ratio of genes of each segment, and of those elsewhere."""
+    rows = []
+    for one in dict.fromkeys(s for s in segment if s is not None):
+        inside = segment == one
+        weight = of.weight[inside]
+        ratio = np.average(of.log2_ratio[inside], weights=weight)
+        shift = 0.0 if one == ELSEWHERE else float(np.mean(copies[inside]))
+        rows.append((name, one, int(inside.sum()), shift, ratio, weight.sum() ** -0.5))
+    return pd.DataFrame(rows, columns=DOSAGE_COLUMNS)
+
+
+def _beside_image(
+    cells: Cells,
+    features: pd.DataFrame,
+    genotype: Genotype,
+    settings: PhenotypeSettings,
+    seed: int,
+) -> tuple[dict, pd.DataFrame, np.ndarray]:
+    """Facts of the image's answer, a row a feature, and the answer of each unit (1, 0, NaN)."""
+    able = genotype.comparable & np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
+    carrier, kind, xy_um = genotype.carrier[able], cells.kind[able], cells.xy_um[able]
+    image = settings.image
+    block_um = settings.block_um or usual_block_um(xy_um, image.buffer_um)
+    parts = blocked_parts(xy_um, block_um, image.buffer_um, image.n_folds, seed)
+    parts = [part for part in parts if 0 < carrier[part.learnt].sum() < len(part.learnt)]
+    answers = np.full(len(able), np.nan)
+    if len(parts) < 2:
+        LOG.warning(
+            "%s: units lie in too few blocks of %.4g um to predict from the image what was not "
+            "learnt from", genotype.name, block_um,
+        )  # fmt: skip
+        empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
+        return dict.fromkeys(IMAGE_KEYS, np.nan) | {"n_features": np.nan}, empty, answers
+    own = within_kinds(features[able], kind)
+    told = features_told(own, carrier, xy_um, parts, image, seed)
+    facts, found = told_by_image(own, carrier, xy_um, parts, block_um, seed)
+    answers[np.flatnonzero(able)] = np.where(found >= 0, found, np.nan)
+    told.insert(0, "genotype", genotype.name)
+    return facts | {"n_features": int(told["told_counts"].sum())}, told, answers

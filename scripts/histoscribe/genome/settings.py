@@ -1,0 +1,47 @@
+"""Settings of the genome layer, from the config's plain values."""
+
+from histoscribe.genome.association import AssociationSettings
+from histoscribe.genome.clones import CloneSettings
+from histoscribe.genome.copy_number import CopyNumberSettings
+from histoscribe.genome.phenotypes import PhenotypeSettings
+from histoscribe.genome.segments import SegmentSettings
+from histoscribe.morphology_map.quadrants import MapSettings
+
+
+def copy_number_settings(given: dict) -> CopyNumberSettings:
+    """From config `copy_number`, but for what says where genes lie and what a proof needs."""
+    return CopyNumberSettings(
+        pool_umi=given["pool_umi"],
+        most_pooled=given["most_pooled"],
+        least_count=given["least_count"],
+        window_genes=given["window_genes"],
+        max_units=given["max_units"],
+        clones=CloneSettings(
+            least_units=given["least_units"],
+            p_below=given["p_below"],
+            n_shuffles=given["n_shuffles"],
+        ),
+        segments=SegmentSettings(least_genes=given["least_genes"], least_log2=given["least_log2"]),
+    )
+
+
+def phenotype_settings(given: dict, buffer_um: float) -> PhenotypeSettings:
+    """From config `association`; `buffer_um` where that does not say."""
+    own = given["buffer_um"]
+    return PhenotypeSettings(
+        q_below=given["q_below"],
+        matching=AssociationSettings(
+            n_matched=given["n_matched"],
+            reach_um=given["reach_um"],
+            least_units=given["least_units"],
+            n_moves=given["n_moves"],
+        ),
+        image=MapSettings(
+            n_moves=given["n_moves"],
+            q_below=given["q_below"],
+            least_nats=given["least_nats"],
+            buffer_um=buffer_um if own is None else own,
+            n_folds=given["n_folds"],
+        ),
+        block_um=given["block_um"],
+    )
