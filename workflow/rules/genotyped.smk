@@ -158,6 +158,4 @@ def genotype_files():
 
 
 def genotype_figures():
-    return expand(
-        "<results>/figures/genotypes/{name}.{ending}", name=GENOTYPES, ending=ENDINGS
-    )
+    return expand("<results>/figures/genotypes/{name}.{ending}", name=GENOTYPES, ending=ENDINGS)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.spatial import cKDTree
 from scipy.stats import false_discovery_control
 
 from histoscribe.genome.contrast import Contrast, contrast
-from histoscribe.morphology_map.surrogates import moved_units
+from histoscribe.genome.territories import territories
+from histoscribe.neighbourhood import within
 
 LEAST_SPREAD = 1e-12
+MOST_ALIKE = 0.8  # a moved genotype that is nearly the given one says nothing of chance
 GENE_COLUMNS = [
     "gene", "log2_fold_change", "mean_carriers", "mean_others", "difference", "z", "p", "q",
 ]  # fmt: skip
@@ -23,40 +24,47 @@ GENE_COLUMNS = [
 
 @dataclass(frozen=True)
 class AssociationSettings:
-    """Each carrier is matched with its `n_matched` nearest others of its kind within `reach_um`.
+    """Units are matched with others of their kind within `reach_um`.
 
-    A kind counts with `least_units` of both. `n_moves` maps of chance.
+    A kind counts with `least_units` carriers and as many others. `n_maps` genotypes of chance.
     """
 
-    n_matched: int = 20
-    reach_um: float = 400.0
+    reach_um: float = 150.0
     least_units: int = 20
-    n_moves: int = 200
+    n_maps: int = 200
 
 
-def matched_weights(
-    carrier: np.ndarray, kind: np.ndarray, xy_um: np.ndarray, settings: AssociationSettings
-) -> np.ndarray:
+def neighbours_of_kind(kind: np.ndarray, xy_um: np.ndarray, reach_um: float) -> sparse.csr_matrix:
+    """(n_units, n_units), 1 for units of the same kind within `reach_um`, themselves included."""
+    row, column = [], []
+    for name in np.unique(kind):
+        own = np.flatnonzero(kind == name)
+        near = within(xy_um[own], xy_um[own], reach_um).tocoo()
+        row.append(own[near.row])
+        column.append(own[near.col])
+    row, column = np.concatenate(row), np.concatenate(column)
+    ones = np.ones(len(row), dtype=np.float32)
+    return sparse.csr_matrix((ones, (row, column)), shape=(len(kind), len(kind)))
+
+
+def matched_weights(carrier: np.ndarray, kind: np.ndarray, near: sparse.csr_matrix) -> np.ndarray:
     """Weights (n_units,) of carriers, which sum to 1, and of others, which sum to -1.
 
-    Carriers without others of their kind in reach weigh nothing; all 0 where none has any.
+    Each unit weighs as much as its neighbours of the same kind (`near`, n_units x n_units) are of
+    the other side, so that both sides are the same kinds at the same places (overlap weights; Li et
+    al., J Am Stat Assoc 2018). All 0 where no carrier has others in reach.
     """
-    weights = np.zeros(len(carrier))
+    share = (near @ carrier) / np.maximum(near @ np.ones(len(carrier)), 1)
+    weights = np.where(carrier, 1 - share, -share)
     for name in np.unique(kind):
-        own = np.flatnonzero((kind == name) & carrier)
-        others = np.flatnonzero((kind == name) & ~carrier)
-        if not len(own) or not len(others):
-            continue
-        k = min(settings.n_matched, len(others))
-        distance, nearest = cKDTree(xy_um[others]).query(
-            xy_um[own], k=k, distance_upper_bound=settings.reach_um
-        )
-        distance, nearest = distance.reshape(len(own), k), nearest.reshape(len(own), k)
-        near = np.isfinite(distance)
-        n_near = near.sum(axis=1)
-        weights[own[n_near > 0]] += 1
-        share = near / np.maximum(n_near, 1)[:, None]
-        np.subtract.at(weights, others[nearest[near]], share[near])
+        own = kind == name
+        sides = own & carrier, own & ~carrier
+        total = weights[sides[0]].sum()
+        against = -weights[sides[1]].sum()
+        if total > 0 and against > 0:
+            weights[sides[1]] *= total / against
+        else:
+            weights[own] = 0
     total = weights[weights > 0].sum()
     return weights / total if total else weights
 
@@ -75,19 +83,28 @@ def associate(
     `values` (n_units, n_genes) log1p expression, `carrier` (n_units,) bool, `kind` text. The
     difference is of means of matched units; z is by the spread of the differences that moved
     genotypes give, p two-sided by all genes' moved differences, each scaled by its own spread; q is
-    Benjamini & Hochberg's.
+    Benjamini & Hochberg's. A moved genotype shares units with the given one, whose own difference
+    is taken out of it (Freedman & Lane, J Bus Econ Stat 1983).
     """
-    weights = matched_weights(carrier, kind, xy_um, settings)
-    moved = [
-        matched_weights(carrier[move], kind, xy_um, settings)
-        for move in moved_units(xy_um, settings.n_moves, seed)
-    ]
-    moved = np.array([one for one in moved if one.any()])
+    near = neighbours_of_kind(kind, xy_um, settings.reach_um)
+    weights = matched_weights(carrier, kind, near)
+    if not weights.any():
+        raise ValueError("no carrier has others of its kind in reach")
     difference = values.T @ weights
-    chance = (values.T @ moved.T).T  # (n_moves, n_genes)
-    centre, spread = chance.mean(axis=0), np.maximum(chance.std(axis=0), LEAST_SPREAD)
-    z = np.where(spread > LEAST_SPREAD, (difference - centre) / spread, 0.0)
-    pooled = np.sort(np.abs((chance - centre) / spread).ravel())
+    chance, overlap = [], []
+    for other in territories(carrier, kind, xy_um, settings.n_maps, seed):
+        moved = matched_weights(other, kind, near)
+        alike = float(moved @ carrier)  # how many more of its carriers are carriers
+        if moved.any() and abs(alike) <= MOST_ALIKE:
+            left = (moved - alike * weights) / np.sqrt(1 - alike**2)
+            chance.append(values.T @ (left / np.linalg.norm(moved)))
+            overlap.append(alike**2)
+    chance = np.array(chance).reshape(-1, len(genes))
+    spread = chance.std(axis=0) if len(chance) else np.zeros(len(genes))
+    scale = np.where(spread > LEAST_SPREAD, spread, np.inf)
+    # Territories that are few can't differ by much: what was taken out was a part of chance.
+    z = difference / np.linalg.norm(weights) / scale * np.sqrt(1 - np.mean(overlap or 0.0))
+    pooled = np.sort(np.abs(chance / scale).ravel())
     p = (1 + len(pooled) - np.searchsorted(pooled, np.abs(z))) / (1 + len(pooled))
     linear = values.copy()
     linear.data = np.expm1(linear.data)
@@ -109,7 +126,10 @@ def associate(
 
 
 def matched_contrast(counts: sparse.csr_matrix, weights: np.ndarray) -> Contrast:
-    """Log2 ratio of each gene of carriers to matched others, from `counts` (n_units, n_genes)."""
-    n_carriers = (weights > 0).sum()
-    sides = (np.clip(side, 0, None) * n_carriers for side in (weights, -weights))
-    return contrast(*(counts.T @ side for side in sides))
+    """Log2 ratio of each gene of carriers to matched others, from `counts` (n_units, n_genes).
+
+    Weights are scaled to as many units as they are worth.
+    """
+    sides = (np.clip(side, 0, None) for side in (weights, -weights))
+    worth = (side * side.sum() / max((side**2).sum(), 1e-300) for side in sides)
+    return contrast(*(counts.T @ side for side in worth))

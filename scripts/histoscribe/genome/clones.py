@@ -6,6 +6,7 @@ molecules, and believed where the other half shows neighbours shifting together.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,16 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from histoscribe.genome.contrast import LN2, alignment, contrast, summed
-from histoscribe.genome.segments import GAIN, LEAST_Z, LOSS, cut_genome, mean_of
+from histoscribe.genome.contrast import LN2, Contrast, alignment, contrast, summed
+from histoscribe.genome.segments import (
+    GAIN,
+    LEAST_HELD_OUT_Z,
+    LEAST_Z,
+    LOSS,
+    SegmentSettings,
+    cut_genome,
+    mean_of,
+)
 
 N_COMPONENTS = 10
 MIXED_COMPONENTS = 5
@@ -56,48 +65,53 @@ class Clones:
 
 @dataclass(frozen=True)
 class Genome:
-    """Genes in order: those of each chromosome, those of each window (n_windows, n_genes), and how
-    few a segment may have.
+    """Genes in order: those of each chromosome, those of each window (n_windows, n_genes), and what
+    a segment must be.
     """
 
     by_chromosome: list[np.ndarray]
     windows: sparse.csr_matrix
-    least_genes: int
+    segments: SegmentSettings
 
 
 def find_clones(
-    half_profile: np.ndarray,
-    other_half: sparse.csr_matrix,
-    pooled: sparse.csr_matrix,
-    counts: sparse.csr_matrix,
+    profile_of: Callable[[np.ndarray], np.ndarray],
+    one: sparse.csr_matrix,
+    other: sparse.csr_matrix,
+    few: sparse.csr_matrix,
     genome: Genome,
     settings: CloneSettings,
     seed: int,
 ) -> Clones:
-    """Clones of units by profiles of one half of their molecules (n_units, n_windows).
+    """Clones of units from two halves of their molecules, `one` and `other` (n_units, n_genes).
 
-    `other_half`, `counts` of all molecules and `pooled` with a few neighbours are (n_units,
-    n_genes). Units are split in two again and again, by the split of `half_profile` (a mixture on
-    its components, or on one of them) whose genes shift most with their neighbours in `other_half`,
-    as long as p, times the number of splits tried, stays below. Each unit's clone is then told anew
-    from all its molecules and its neighbours', by the segments that clones differ in.
+    `profile_of` some units gives their profiles (n, n_windows), by molecules of one half; `few`
+    (n_units, n_units) is 1 for a few neighbours. Units are split in two again and again, by the
+    split of the profile (a mixture on its components, or on one of them) whose genes shift most
+    with their neighbours in the other half, as long as p, times the number of splits tried, stays
+    below and a segment differs in both halves. After each split every unit's clone is told anew,
+    and at last by all molecules, by the segments that clones differ in.
     """
-    n = len(half_profile)
-    label, p = np.zeros(n, dtype=np.int64), [1.0]
-    waiting = [0]
+    label, p = np.zeros(one.shape[0], dtype=np.int64), [1.0]
+    of_few, waiting = few @ one, [0]
     while waiting and len(p) < settings.most_clones:
         number = waiting.pop(0)
         own = np.flatnonzero(label == number)
+        least = max(settings.least_units, settings.least_share * len(own))
+        if len(own) < 2 * least:
+            continue
         split, chance = _best_split(
-            half_profile[own], other_half[own], genome.windows, settings, seed
+            profile_of(own), one[own], other[own], genome, least, settings.n_shuffles, seed
         )
         if split is None or chance >= settings.p_below:
             continue
         label[own[split]] = len(p)
+        label, _ = _told_anew(label, of_few, one, genome)
         p[number] = chance
         waiting += [number, len(p)]
         p.append(chance)
-    clone, posterior = _told_anew(label, pooled, counts, genome)
+    counts = one + other
+    clone, posterior = _told_anew(label, few @ counts, counts, genome)
     order = np.argsort(-np.bincount(clone, minlength=len(p)), kind="stable")
     rank = np.argsort(order)
     return Clones(rank[clone], posterior, rank[label], np.array(p)[order])
@@ -105,15 +119,14 @@ def find_clones(
 
 def _best_split(
     profile: np.ndarray,
-    other_half: sparse.csr_matrix,
-    windows: sparse.csr_matrix,
-    settings: CloneSettings,
+    one: sparse.csr_matrix,
+    other: sparse.csr_matrix,
+    genome: Genome,
+    least: float,
+    n_shuffles: int,
     seed: int,
 ) -> tuple[np.ndarray | None, float]:
     """A mask (n_units,) of one of two groups, and p times the number of splits tried."""
-    least = max(settings.least_units, settings.least_share * len(profile))
-    if len(profile) < 2 * least:
-        return None, 1.0
     parts = components(profile)
     tried = [parts[:, :MIXED_COMPONENTS]]
     tried += [parts[:, [i]] for i in range(min(SINGLE_COMPONENTS, parts.shape[1]))]
@@ -122,11 +135,23 @@ def _best_split(
         mask = _in_two(columns, seed)
         if min(mask.sum(), (~mask).sum()) < least:
             continue
-        between = contrast(summed(other_half, mask), summed(other_half, ~mask))
-        aligned, p = alignment(between, windows, settings.n_shuffles, seed)
+        found, again = (contrast(summed(half, mask), summed(half, ~mask)) for half in (one, other))
+        if not _has_segment(found, again, genome):
+            continue
+        aligned, p = alignment(again, genome.windows, n_shuffles, seed)
         if aligned > best[0]:
             best = (aligned, mask, p)
     return best[1], min(best[2] * N_CANDIDATES, 1.0)
+
+
+def _has_segment(found: Contrast, again: Contrast, genome: Genome) -> bool:
+    """Whether a segment differs by `found`, and as well by `again`."""
+    for genes in cut_genome(found, genome.by_chromosome, genome.segments.least_genes):
+        (mean, error), (held, held_error) = mean_of(found, genes), mean_of(again, genes)
+        is_far = abs(mean) >= max(genome.segments.least_log2, LEAST_Z * error)
+        if is_far and held * np.sign(mean) >= LEAST_HELD_OUT_Z * held_error:
+            return True
+    return False
 
 
 def components(profile: np.ndarray) -> np.ndarray:
@@ -172,7 +197,7 @@ def _shifts(sums: np.ndarray, number: int, genome: Genome) -> np.ndarray:
     n_clones = len(sums)
     of = contrast(sums[number], sums.sum(axis=0) - sums[number])
     shifts = np.zeros(sums.shape[1])
-    for genes in cut_genome(of, genome.by_chromosome, genome.least_genes):
+    for genes in cut_genome(of, genome.by_chromosome, genome.segments.least_genes):
         mean, error = mean_of(of, genes)
         if abs(mean) >= LEAST_Z * error:
             shifts[genes] = mean * (n_clones - 1) / n_clones

@@ -118,21 +118,32 @@ def infer_copy_number(
     counts, one, other = (matrix[:, columns] for matrix in (counts, one, other))
     usual_window = int(np.clip(len(places) * WINDOW_SHARE, *WINDOWS_OF_GENES))
     window_genes = settings.window_genes or usual_window
-    pools = neighbour_pools(xy_um, kind, n)
-    beside = (kind, reference, places, window_genes, settings.target_sum)
-    profile, half = (copy_profile(pools @ part, *beside) for part in (counts, one))
+    beside = (reference, places, window_genes, settings.target_sum)
+
+    def profile_of(units: np.ndarray, matrix: sparse.csr_matrix) -> CopyProfile:
+        """Of some of the units looked at, pooled among each other."""
+        of = np.concatenate([units, np.arange(len(looked_at), len(rows))])
+        pools = neighbour_pools(xy_um[of], kind[of], n)
+        profile = copy_profile(pools @ matrix[of], kind[of], *beside)
+        return CopyProfile(profile.values[: len(units)], profile.windows)
+
+    profile = profile_of(np.arange(len(looked_at)), counts)
     genome = Genome(
         list(places.groupby("chromosome", sort=False).indices.values()),
         window_matrix(places, profile.windows, max(window_genes // 10, 1)),
-        settings.segments.least_genes,
+        settings.segments,
     )
-    few = neighbour_pools(xy_um[own], kind[own], int(np.ceil(n * FEWER)))
     found = find_clones(
-        half.values[own], other[own], few @ counts[own], counts[own], genome, settings.clones, seed
+        lambda units: profile_of(units, one).values,
+        one[own],
+        other[own],
+        neighbour_pools(xy_um[own], kind[own], int(np.ceil(n * FEWER))),
+        genome,
+        settings.clones,
+        seed,
     )
     segments, p_beside = _segments(counts, other, found, genome.windows, places, settings, seed)
     table = clone_table(found, segments).assign(p_beside_normal=p_beside)
-    profile = CopyProfile(profile.values[own], profile.windows)
     return InferredCopies(looked_at, other_half, profile, found, segments, table, n, len(places))
 
 

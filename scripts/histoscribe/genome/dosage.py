@@ -26,6 +26,8 @@ def dosage(of: Contrast, log2_copies: np.ndarray) -> Dosage:
     altered genes. The intercept takes up that shares sum to one.
     """
     n_altered = int((np.abs(log2_copies) > LEAST_SPREAD).sum())
+    if not n_altered:
+        return Dosage(np.nan, np.nan, np.nan, 0)
     x = log2_copies - np.average(log2_copies, weights=of.weight)
     spread = float((of.weight * x**2).sum())
     if spread <= LEAST_SPREAD:

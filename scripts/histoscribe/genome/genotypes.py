@@ -8,6 +8,7 @@ import pandas as pd
 from histoscribe.genome.dna import DnaFeatures
 
 USUAL_COPIES = 2.0
+SAME_FROM = 0.98  # of the units, that two genotypes tell apart alike
 LEAST_COPIES = 0.1  # so that a lost segment has a logarithm
 
 
@@ -27,25 +28,26 @@ class Genotype:
 def genotypes_of(dna: DnaFeatures, kind: np.ndarray, least_units: int) -> list[Genotype]:
     """Genotypes with carriers and others of one kind, `least_units` of each; each once.
 
-    Clones first, then mutations, then segments of other than two copies. Those that tell the same
-    units apart share a genotype: the two of two clones are one question.
+    Clones first, then mutations, then segments of other than two copies. Those that tell (98 %
+    of) the same units apart share a genotype: the two of two clones are one question.
     """
-    found: dict[bytes, Genotype] = {}
+    found: list[Genotype] = []
     for name, carrier, known in _candidates(dna):
         able = known & comparable(carrier, np.where(known, kind, ""), least_units)
         if not able.any():
             continue
         held = carrier & able
-        keys = [
-            np.packbits(np.concatenate([able, side])).tobytes() for side in (held, able & ~held)
-        ]
-        same = next((key for key in keys if key in found), None)
-        if same is None:
-            found[keys[0]] = Genotype((name,), held, able)
-        elif same == keys[0]:
-            one = found[same]
-            found[same] = Genotype((*one.names, name), one.carrier, one.comparable)
-    return list(found.values())
+        for place, one in enumerate(found):
+            both = one.comparable & able
+            share_both = both.sum() / (one.comparable | able).sum()
+            alike = (one.carrier == held)[both].mean() if both.any() else 0.5
+            if share_both >= SAME_FROM and max(alike, 1 - alike) >= SAME_FROM:
+                if alike >= SAME_FROM:
+                    found[place] = Genotype((*one.names, name), one.carrier, one.comparable)
+                break
+        else:
+            found.append(Genotype((name,), held, able))
+    return found
 
 
 def comparable(carrier: np.ndarray, kind: np.ndarray, least_units: int) -> np.ndarray:

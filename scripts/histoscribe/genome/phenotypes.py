@@ -21,12 +21,14 @@ from histoscribe.genome.association import (
     associate,
     matched_contrast,
     matched_weights,
+    neighbours_of_kind,
 )
 from histoscribe.genome.cells import Cells
 from histoscribe.genome.contrast import Contrast
 from histoscribe.genome.dna import DnaFeatures
 from histoscribe.genome.dosage import dosage
 from histoscribe.genome.genotypes import Genotype, genotypes_of, log2_copies
+from histoscribe.genome.territories import territories
 from histoscribe.morphology_map.information import blocked_parts, usual_block_um
 from histoscribe.morphology_map.quadrants import MapSettings
 
@@ -136,7 +138,8 @@ def _beside_genes(
     counts = sparse.csr_matrix(cells.counts[able])
     share = np.asarray((counts > 0).mean(axis=0)).ravel()
     tested = np.flatnonzero(share >= settings.least_share)
-    weights = matched_weights(carrier, kind, xy_um, settings.matching)
+    near = neighbours_of_kind(kind, xy_um, settings.matching.reach_um)
+    weights = matched_weights(carrier, kind, near)
     bare = ad.AnnData(counts, obs={"umi": np.asarray(counts.sum(axis=1)).ravel()})
     values = sparse.csr_matrix(log_normalised(bare, target_sum).X[:, tested], dtype=np.float64)
     names = cells.var.index[tested]
@@ -231,8 +234,9 @@ def _beside_image(
         empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
         return dict.fromkeys(IMAGE_KEYS, np.nan) | {"n_features": np.nan}, empty, answers
     own = within_kinds(features[able], kind)
-    told = features_told(own, carrier, xy_um, parts, image, seed)
-    facts, found = told_by_image(own, carrier, xy_um, parts, block_um, seed)
+    others = list(territories(carrier, kind, xy_um, settings.matching.n_maps, seed))
+    told = features_told(own, carrier, others, parts, image)
+    facts, found = told_by_image(own, carrier, others, xy_um, parts, block_um, seed)
     answers[np.flatnonzero(able)] = np.where(found >= 0, found, np.nan)
     told.insert(0, "genotype", genotype.name)
     return facts | {"n_features": int(told["told_counts"].sum())}, told, answers

@@ -31,13 +31,11 @@ def phenotype_settings(given: dict, buffer_um: float) -> PhenotypeSettings:
     return PhenotypeSettings(
         q_below=given["q_below"],
         matching=AssociationSettings(
-            n_matched=given["n_matched"],
             reach_um=given["reach_um"],
             least_units=given["least_units"],
-            n_moves=given["n_moves"],
+            n_maps=given["n_maps"],
         ),
         image=MapSettings(
-            n_moves=given["n_moves"],
             q_below=given["q_below"],
             least_nats=given["least_nats"],
             buffer_um=buffer_um if own is None else own,

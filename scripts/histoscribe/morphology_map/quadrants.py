@@ -1,5 +1,6 @@
 """Overlap with the genes and relevance to the question of each image feature, and its quadrant."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,11 +83,14 @@ def relate(
     varies = values.std(axis=0) > LEAST_SPREAD
     names, values = features.columns[varies], normal_scores(values[:, varies])
     moves = list(moved_units(xy_um, settings.n_moves, seed))
-    beside = (values, parts, moves, settings)
+    beside = (values, parts, settings)
     widths = nested_widths(expression.shape[1])
+    design = question.design()
     table = pd.DataFrame({"feature": names, "trend": plane_share(values, xy_um)})
-    table = table.join(beside_chance("overlap", expression, *beside, widths))
-    table = table.join(beside_chance("relevance", question.design(), *beside))
+    table = table.join(
+        beside_chance("overlap", expression, moved(expression, moves), *beside, widths)
+    )
+    table = table.join(beside_chance("relevance", design, moved(design, moves), *beside))
     if with_checks:
         checks = nearest_neighbour_information(expression, values, question, parts, seed)
         table["overlap_check"], table["relevance_check"] = checks
@@ -97,24 +101,29 @@ def relate(
 def beside_chance(
     axis: str,
     design: np.ndarray,
+    by_chance: Iterable[np.ndarray],
     values: np.ndarray,
     parts: list[Part],
-    moves: list[np.ndarray],
     settings: MapSettings,
     widths: tuple[int, ...] = (),
 ) -> pd.DataFrame:
     """What `design` (n_units, k) tells of columns of `values` (n_units, p), a row a column.
 
-    Columns are called after `axis`: information in nats, its mean, p and q beside the `moves`, and
-    whether it counts.
+    Columns are called after `axis`: information in nats, its mean, p and q of designs
+    `by_chance`, and whether it counts.
     """
     found = predictive_information(design, values, parts, widths)
-    chance = np.array([predictive_information(design[m], values, parts, widths) for m in moves])
+    chance = np.array([predictive_information(d, values, parts, widths) for d in by_chance])
     usual, p = chance.mean(axis=0), p_values(found, chance)
     q = false_discovery_control(p)
     counts = (q < settings.q_below) & (found - usual.clip(min=0) >= settings.least_nats)
     columns = {"": found, "_by_chance": usual, "_p": p, "_q": q, "_counts": counts}
     return pd.DataFrame({f"{axis}{name}": column for name, column in columns.items()})
+
+
+def moved(design: np.ndarray, moves: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """A design (n_units, k) as it comes to lie in each of the `moves` (moved_units)."""
+    return (design[move] for move in moves)
 
 
 def plane_share(values: np.ndarray, xy_um: np.ndarray) -> np.ndarray:
