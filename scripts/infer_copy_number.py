@@ -16,6 +16,7 @@ from histoscribe.genome.copy_number import (
     infer_copy_number,
 )
 from histoscribe.genome.entries import PREDICTED
+from histoscribe.genome.nuisance import with_density
 from histoscribe.genome.positions import place_genes, read_positions
 from histoscribe.genome.proof import check_proof
 from histoscribe.genome.settings import copy_number_settings
@@ -64,7 +65,8 @@ def main(
     if is_predicted:
         check_proof(read_table(proof), settings["least_proof"], where)
     cells = read_cells(units, entry["cells"], answers, is_predicted, seed, where)
-    places = place_genes(cells.var, read_positions(positions), str(positions))
+    known = read_positions(positions)
+    places = with_density(place_genes(cells.var, known, str(positions)), known)
     kinds = np.unique(cells.kind)
     reference = list(entry["reference"])
     among = list(entry["among"]) or [kind for kind in kinds if kind not in reference]

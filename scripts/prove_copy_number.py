@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from histoscribe.genome.cells import read_cells
 from histoscribe.genome.copy_number import infer_copy_number
+from histoscribe.genome.nuisance import with_density
 from histoscribe.genome.positions import place_genes, read_positions
 from histoscribe.genome.proof import PROOF_COLUMNS, proof_row
 from histoscribe.genome.settings import copy_number_settings
@@ -41,7 +42,7 @@ def main(
             )
             kinds = [kind for kind in np.unique(cells.kind) if kind not in reference]
             among = list(entry["among"]) or kinds
-            places = place_genes(cells.var, known, str(positions))
+            places = with_density(place_genes(cells.var, known, str(positions)), known)
             found = infer_copy_number(cells, places, reference, among, own, seed, where)
             both += [found, cells.names]
         rows.append(proof_row(sample, *both))

@@ -13,9 +13,11 @@ from scipy.stats import false_discovery_control
 
 from histoscribe.genome.contrast import Contrast, contrast
 from histoscribe.genome.territories import territories
-from histoscribe.neighbourhood import within
+from histoscribe.neighbourhood import typical_reach, within
 
 LEAST_SPREAD = 1e-12
+USUAL_REACH_UM = 150.0
+REACH_OF_SPACING = 4 / 1.5  # of the typical reach, which is one and a half times the spacing
 MOST_ALIKE = 0.8  # a moved genotype that is nearly the given one says nothing of chance
 GENE_COLUMNS = [
     "gene", "log2_fold_change", "mean_carriers", "mean_others", "difference", "z", "p", "q",
@@ -26,16 +28,21 @@ GENE_COLUMNS = [
 class AssociationSettings:
     """Units are matched with others of their kind within `reach_um`.
 
-    A kind counts with `least_units` carriers and as many others. `n_maps` genotypes of chance.
+    None: 150 um, or, of spots and large bins, four times the distance of neighbours. A kind counts
+    with `least_units` carriers and as many others. `n_maps` genotypes of chance.
     """
 
-    reach_um: float = 150.0
+    reach_um: float | None = None
     least_units: int = 20
     n_maps: int = 200
 
 
-def neighbours_of_kind(kind: np.ndarray, xy_um: np.ndarray, reach_um: float) -> sparse.csr_matrix:
+def neighbours_of_kind(
+    kind: np.ndarray, xy_um: np.ndarray, reach_um: float | None
+) -> sparse.csr_matrix:
     """(n_units, n_units), 1 for units of the same kind within `reach_um`, themselves included."""
+    if reach_um is None:
+        reach_um = max(USUAL_REACH_UM, REACH_OF_SPACING * typical_reach(xy_um))
     row, column = [], []
     for name in np.unique(kind):
         own = np.flatnonzero(kind == name)
@@ -88,8 +95,6 @@ def associate(
     """
     near = neighbours_of_kind(kind, xy_um, settings.reach_um)
     weights = matched_weights(carrier, kind, near)
-    if not weights.any():
-        raise ValueError("no carrier has others of its kind in reach")
     difference = values.T @ weights
     chance, overlap = [], []
     for other in territories(carrier, kind, xy_um, settings.n_maps, seed):

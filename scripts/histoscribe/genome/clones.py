@@ -65,13 +65,21 @@ class Clones:
 
 @dataclass(frozen=True)
 class Genome:
-    """Genes in order: those of each chromosome, those of each window (n_windows, n_genes), and what
-    a segment must be.
+    """Genes in order: those of each chromosome, those of each window (n_windows, n_genes), what is
+    `known` of each (n_genes, k) that shifts it, and what a segment must be.
     """
 
     by_chromosome: list[np.ndarray]
     windows: sparse.csr_matrix
+    known: np.ndarray
     segments: SegmentSettings
+
+    def without_known(self, profile: np.ndarray) -> np.ndarray:
+        """Profiles (n_units, n_windows) less what follows from what is known of windows' genes."""
+        n_genes = np.asarray(self.windows.sum(axis=1))
+        design = np.column_stack([np.ones(len(n_genes)), (self.windows @ self.known) / n_genes])
+        effect, *_ = np.linalg.lstsq(design, profile.T, rcond=None)
+        return profile - (design[:, 1:] @ effect[1:]).T
 
 
 def find_clones(
@@ -127,7 +135,7 @@ def _best_split(
     seed: int,
 ) -> tuple[np.ndarray | None, float]:
     """A mask (n_units,) of one of two groups, and p times the number of splits tried."""
-    parts = components(profile)
+    parts = components(genome.without_known(profile))
     tried = [parts[:, :MIXED_COMPONENTS]]
     tried += [parts[:, [i]] for i in range(min(SINGLE_COMPONENTS, parts.shape[1]))]
     best: tuple[float, np.ndarray | None, float] = (-np.inf, None, 1.0)
@@ -135,7 +143,9 @@ def _best_split(
         mask = _in_two(columns, seed)
         if min(mask.sum(), (~mask).sum()) < least:
             continue
-        found, again = (contrast(summed(half, mask), summed(half, ~mask)) for half in (one, other))
+        found, again = (
+            contrast(summed(half, mask), summed(half, ~mask), genome.known) for half in (one, other)
+        )
         if not _has_segment(found, again, genome):
             continue
         aligned, p = alignment(again, genome.windows, n_shuffles, seed)
@@ -195,7 +205,7 @@ def _told_anew(
 def _shifts(sums: np.ndarray, number: int, genome: Genome) -> np.ndarray:
     """Log2 ratio (n_genes,) of a clone to the mean of all, in segments that differ; else 0."""
     n_clones = len(sums)
-    of = contrast(sums[number], sums.sum(axis=0) - sums[number])
+    of = contrast(sums[number], sums.sum(axis=0) - sums[number], genome.known)
     shifts = np.zeros(sums.shape[1])
     for genes in cut_genome(of, genome.by_chromosome, genome.segments.least_genes):
         mean, error = mean_of(of, genes)

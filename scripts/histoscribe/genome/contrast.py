@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from histoscribe.genome.nuisance import without
+
 LN2 = np.log(2)
 CLIPPED_AT = 2.5  # robust standard deviations: a marker gene is no copy
 LEAST_CLIP = 1.0  # log2: so much is left of every gene, since a copy more is 0.58
@@ -28,8 +30,11 @@ class Contrast:
         return Contrast(self.log2_ratio[genes], self.weight[genes])
 
 
-def contrast(one: np.ndarray, other: np.ndarray) -> Contrast:
-    """Contrast of summed counts of `one` side and the `other`, (n_genes,) each."""
+def contrast(one: np.ndarray, other: np.ndarray, known: np.ndarray | None = None) -> Contrast:
+    """Contrast of summed counts of `one` side and the `other`, (n_genes,) each.
+
+    What linearly follows from `known` traits of genes (n_genes, k) is taken out of the ratios.
+    """
     ratio = np.log2((one + 0.5) / (one.sum() + 1)) - np.log2((other + 0.5) / (other.sum() + 1))
     counted = (1 / (one + 0.5) + 1 / (other + 0.5)) / LN2**2
     # Neighbours share their copies, so that their difference is of the genes themselves.
@@ -37,9 +42,12 @@ def contrast(one: np.ndarray, other: np.ndarray) -> Contrast:
     own = (1.4826 * np.median(np.abs(steps))) ** 2 / 2 if len(steps) else 0.0
     among = max(own - float(np.median(counted)), 0.0)
     weight = 1 / (among + counted)
-    centred = ratio - weighted_median(ratio, weight)
     reach = np.maximum(CLIPPED_AT * np.sqrt(1 / weight), LEAST_CLIP)
-    return Contrast(np.clip(centred, -reach, reach), weight)
+    centred = np.clip(ratio - weighted_median(ratio, weight), -reach, reach)
+    if known is not None:
+        left = without(centred, weight, known)
+        centred = np.clip(left - weighted_median(left, weight), -reach, reach)
+    return Contrast(centred, weight)
 
 
 def summed(counts: sparse.csr_matrix, of: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from histoscribe.genome.clones import (
     find_clones,
 )
 from histoscribe.genome.contrast import Contrast, alignment, contrast, summed, window_matrix
+from histoscribe.genome.nuisance import in_a_family, traits
 from histoscribe.genome.pooling import halves, n_pooled, neighbour_pools
 from histoscribe.genome.profile import SEX_AND_MITOCHONDRIAL, CopyProfile, copy_profile
 from histoscribe.genome.segments import SegmentSettings, find_segments
@@ -39,8 +40,8 @@ class CopyNumberSettings:
     """Units are pooled with so many neighbours that they hold about `pool_umi` molecules.
 
     `most_pooled` units at most. Genes with a mean of less than `least_count` in a pool are left
-    out. `window_genes`: None, a sixtieth of the genes, 10 to 100. `target_sum` that pools are
-    scaled to. `max_units`: more are thinned out at random.
+    out, and those with names like `exclude`. `window_genes`: None, a sixtieth of the genes, 10 to
+    100. `target_sum` that pools are scaled to. `max_units`: more are thinned out at random.
     """
 
     pool_umi: float = 5000.0
@@ -48,6 +49,7 @@ class CopyNumberSettings:
     least_count: float = 0.1
     window_genes: int | None = None
     target_sum: float = 10_000.0
+    exclude: tuple[str, ...] = ()
     max_units: int = 20_000
     clones: CloneSettings = field(default_factory=CloneSettings)
     segments: SegmentSettings = field(default_factory=SegmentSettings)
@@ -87,8 +89,8 @@ def infer_copy_number(
 ) -> InferredCopies:
     """Clones and segments of the units of the kinds `among`, beside those of `reference`.
 
-    `places` has chromosome, start and end of each gene of `cells`. Raises UserError without normal
-    cells, without others, and where too few genes can be placed.
+    `places` has chromosome, start, end and density of each gene of `cells`. Raises UserError
+    without normal cells, without others, and where too few genes can be placed.
     """
     rng = np.random.default_rng(seed)
     looked_at = _chosen(cells.kind, among, "among", settings.max_units, rng, where)
@@ -101,7 +103,8 @@ def infer_copy_number(
     )
     one, other = halves(counts, seed)
     other_half = other[own]
-    places = genome_order(places)
+    families = in_a_family(places.index, settings.exclude)
+    places = genome_order(places[~families])
     columns = cells.var.index.get_indexer(places.index)
     kept = np.asarray(counts[own].mean(axis=0)).ravel()[columns] * n >= settings.least_count
     if kept.sum() < LEAST_GENES:
@@ -131,6 +134,7 @@ def infer_copy_number(
     genome = Genome(
         list(places.groupby("chromosome", sort=False).indices.values()),
         window_matrix(places, profile.windows, max(window_genes // 10, 1)),
+        traits(places, np.asarray(counts[own].sum(axis=0)).ravel()),
         settings.segments,
     )
     found = find_clones(
@@ -142,7 +146,7 @@ def infer_copy_number(
         settings.clones,
         seed,
     )
-    segments, p_beside = _segments(counts, other, found, genome.windows, places, settings, seed)
+    segments, p_beside = _segments(counts, other, found, genome, places, settings, seed)
     table = clone_table(found, segments).assign(p_beside_normal=p_beside)
     return InferredCopies(looked_at, other_half, profile, found, segments, table, n, len(places))
 
@@ -185,7 +189,7 @@ def _segments(
     counts: sparse.csr_matrix,
     other: sparse.csr_matrix,
     clones: Clones,
-    windows: sparse.csr_matrix,
+    genome: Genome,
     places: pd.DataFrame,
     settings: CopyNumberSettings,
     seed: int,
@@ -205,21 +209,25 @@ def _segments(
         if others:
             besides.append((BESIDE_OTHERS, others))
         for beside, numbers in besides:
-            whole = _contrast_of(counts, by_all, number, numbers)
-            held_out = _contrast_of(other, by_half, number, numbers)
+            whole = _contrast_of(counts, by_all, number, numbers, genome)
+            held_out = _contrast_of(other, by_half, number, numbers, genome)
             table = find_segments(whole, held_out, places, settings.segments, seed)
             table.insert(0, "beside", beside)
             table.insert(0, "clone", name)
             found.append(table)
             if beside == BESIDE_REFERENCE:
                 n_shuffles = settings.clones.n_shuffles
-                p_beside.append(alignment(held_out, windows, n_shuffles, seed)[1])
+                p_beside.append(alignment(held_out, genome.windows, n_shuffles, seed)[1])
     return pd.concat(found, ignore_index=True), p_beside
 
 
 def _contrast_of(
-    counts: sparse.csr_matrix, label: np.ndarray, number: int, besides: list[int]
+    counts: sparse.csr_matrix,
+    label: np.ndarray,
+    number: int,
+    besides: list[int],
+    genome: Genome,
 ) -> Contrast:
     """Contrast of the units of one label and those of others."""
     sides = label == number, np.isin(label, besides)
-    return contrast(*(summed(counts, side) for side in sides))
+    return contrast(*(summed(counts, side) for side in sides), genome.known)

@@ -17,6 +17,7 @@ from histoscribe.genome.appearance import (
     within_kinds,
 )
 from histoscribe.genome.association import (
+    GENE_COLUMNS,
     AssociationSettings,
     associate,
     matched_contrast,
@@ -39,6 +40,7 @@ CARRIER_COLUMNS = [
     "genotype", "also", "n_carriers", "n_others", "n_unmatched", "kinds", "n_genes_tested",
     "n_genes", "slope", "slope_low", "slope_high", "n_altered_genes", "n_features", *IMAGE_KEYS,
 ]  # fmt: skip
+PLACE_COLUMNS = ["chromosome", "start", "end", "log2_copies", "segment"]
 DOSAGE_COLUMNS = ["genotype", "segment", "n_genes", "log2_copies", "log2_ratio", "standard_error"]
 
 
@@ -79,10 +81,13 @@ def find_phenotypes(
 
     `places` (n_genes,) of the genes. `called` are inferred segments (clone, chromosome, start, end)
     where copies are not known. `features` (n_units, n_features) are of the same units, or None.
-    Raises UserError where no kind of cells has carriers and others.
+    Raises UserError where no kind of cells has carriers and others; of inferred clones tables are
+    then empty, since expression may show but one.
     """
     found = genotypes_of(dna, cells.kind, settings.matching.least_units)
-    if not found:
+    if not found and called is not None:
+        LOG.warning("%s: no two clones to set beside each other: tables stay empty", where)
+    elif not found:
         kinds = pd.Series(cells.kind).value_counts().head(10)
         named = ", ".join(f"{kind} ({n})" for kind, n in kinds.items())
         least = settings.matching.least_units
@@ -112,14 +117,19 @@ def find_phenotypes(
             tables["image"].append(told)
             units[f"image: {genotype.name}"] = answers
         tables["carriers"].append(row)
-    empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
     return Phenotypes(
         pd.DataFrame(tables["carriers"], columns=CARRIER_COLUMNS),
-        pd.concat(tables["genes"], ignore_index=True),
-        pd.concat(tables["dosage"], ignore_index=True),
-        pd.concat(tables["image"], ignore_index=True) if tables["image"] else empty,
+        _stacked(tables["genes"], ["genotype", *GENE_COLUMNS, *PLACE_COLUMNS]),
+        _stacked(tables["dosage"], DOSAGE_COLUMNS),
+        _stacked(tables["image"], ["genotype", *FEATURE_COLUMNS]),
         units,
     )
+
+
+def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """Tables of one form as one; with its columns alone where there is none."""
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _beside_genes(
@@ -140,6 +150,17 @@ def _beside_genes(
     tested = np.flatnonzero(share >= settings.least_share)
     near = neighbours_of_kind(kind, xy_um, settings.matching.reach_um)
     weights = matched_weights(carrier, kind, near)
+    row = {
+        "genotype": genotype.name,
+        "also": "; ".join(genotype.names[1:]),
+        "n_carriers": int(carrier.sum()),
+        "n_others": int((~carrier).sum()),
+        "n_unmatched": int((carrier & (weights <= 0)).sum()),
+        "kinds": ", ".join(np.unique(kind)),
+    }
+    if not weights.any():
+        LOG.warning("%s: no carrier has others of its kind in reach", genotype.name)
+        return row, pd.DataFrame(), pd.DataFrame()
     bare = ad.AnnData(counts, obs={"umi": np.asarray(counts.sum(axis=1)).ravel()})
     values = sparse.csr_matrix(log_normalised(bare, target_sum).X[:, tested], dtype=np.float64)
     names = cells.var.index[tested]
@@ -154,13 +175,7 @@ def _beside_genes(
     own = pd.DataFrame({"log2_copies": copies, "segment": segment}, index=names)
     genes = genes.join(places[["chromosome", "start", "end"]], on="gene").join(own, on="gene")
     genes.insert(0, "genotype", genotype.name)
-    row = {
-        "genotype": genotype.name,
-        "also": "; ".join(genotype.names[1:]),
-        "n_carriers": int(carrier.sum()),
-        "n_others": int((~carrier).sum()),
-        "n_unmatched": int((carrier & (weights <= 0)).sum()),
-        "kinds": ", ".join(np.unique(kind)),
+    row |= {
         "n_genes_tested": len(genes),
         "n_genes": int((genes["q"] < settings.q_below).sum()),
         "slope": slope.slope,

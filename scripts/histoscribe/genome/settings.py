@@ -16,6 +16,7 @@ def copy_number_settings(given: dict) -> CopyNumberSettings:
         least_count=given["least_count"],
         window_genes=given["window_genes"],
         max_units=given["max_units"],
+        exclude=tuple(given["exclude"]),
         clones=CloneSettings(
             least_units=given["least_units"],
             p_below=given["p_below"],
