@@ -19,9 +19,10 @@ screenshots: demo
 	.venv/bin/python scripts/take_screenshots.py "results/demo/viewer/section-3/index.html#colour=type_predicted" \
 		resources/images/demo_viewer.jpg
 
-# Files of tests take turns on two workers, whose threads give way to each other's.
+# Files of tests take turns on two workers, which fill two cores: one thread each for BLAS (jobs of
+# the workflow get as many as their rule says), and other threads give way to each other's.
 test: $(INSTALLED)
-	OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 benchmark: $(INSTALLED)
 	.venv/bin/python -m pytest tests/benchmarks -s

@@ -1,10 +1,16 @@
 """Expression as models see it: log1p of counts scaled to a common total."""
 
-import anndata as ad
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 
 def target_total(umi: np.ndarray, target_sum: float | str) -> float:
@@ -26,6 +32,8 @@ def log_normalise(
 
 def log_normalised(units: ad.AnnData, target_sum: float | str) -> ad.AnnData:
     """log1p of counts scaled to a common total, all genes, sparse float32 (n_units, n_genes)."""
+    import anndata as ad
+
     umi = units.obs["umi"].to_numpy(dtype=np.float64)
     scale = target_total(umi, target_sum) / np.maximum(umi, 1)
     values = sparse.csr_matrix(units.X).astype(np.float32)

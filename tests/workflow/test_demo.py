@@ -55,6 +55,7 @@ def workplace(new_workplace):
         model={**demo["model"], "ridge": {"block_um": 150}},
         evaluation={"n_replicates": 200},
         training={"block_um": 150},
+        morphology_map={"n_moves": 40, "max_units": 400, "n_folds": 3},
     )
     workplace.words = workplace.run("--configfile", workplace.config)
     workplace.results = workplace.folder / "results" / "demo"
@@ -360,8 +361,10 @@ def test_killed_midway_it_completes(workplace):
             name: {"seed": i, "donor_seed": i, "width_um": 250, "height_um": 250}
             for i, name in enumerate(("s1", "s2"))
         },
-        model={"ridge": {"block_um": 80}},
+        model={"kind": "ridge", "ridge": {"block_um": 80}},
         training={"block_um": 80},
+        evaluation={"n_replicates": 100, "smoothing_um": []},
+        prediction={"intervals": False},
     )
     (workplace.folder / "experiments.yaml").write_text("full: {}\n")
     workplace.keep_baselines(BASELINE)

@@ -4,9 +4,11 @@ An image of which unit each pixel shows is made once a window, by the nearest un
 outlines; every gene is then a look-up in it. Where outlines are few, they stay vectors.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import anndata as ad
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import geopandas as gpd
 import numpy as np
 import shapely
@@ -22,6 +24,9 @@ from scipy.spatial import cKDTree
 from histoscribe.figures.windows import Window, window_of
 from histoscribe.provenance import recall
 from histoscribe.raster import scan_outlines
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 OVERSAMPLING = 2  # pixels along an edge that are averaged into one, so that edges are smooth
 MIN_UNIT_PX = 4  # units narrower than that are drawn by their nearest pixels, not by outlines

@@ -1,12 +1,18 @@
 """The footprint of every kind of unit."""
 
-import anndata as ad
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import geopandas as gpd
 import numpy as np
 import shapely
 
 from histoscribe.platforms import OUTLINED
 from histoscribe.provenance import recall
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 
 def unit_kind(facts: dict) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from scipy import sparse
 from tqdm import tqdm
 
@@ -56,6 +55,8 @@ def score_sets(
         log.info("no control genes: %d genes, fewer than %d", light.n_vars, control_from)
         means = {name: _mean_of(light, genes) for name, genes in programs.items()}
         return pd.DataFrame(means, index=light.obs_names, dtype=np.float32), {}
+    import scanpy as sc  # a second that scoring a panel does without
+
     n_bins = n_expression_bins(light.n_vars)
     log.info("control genes out of %d, in %d bins", light.n_vars, n_bins)
     scores, failed = {}, {}

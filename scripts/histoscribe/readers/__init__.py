@@ -11,13 +11,15 @@ which `write_transcript_section` turns into `transcripts.parquet`. Stereo-seq ha
 `read` that takes the edge of the bins to sum to, and `read_cells` for cells that its file gives.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 
 from histoscribe.errors import UserError, problem
@@ -28,6 +30,9 @@ from histoscribe.readers import legacy_st, stereoseq, visium, visium_hd, xenium
 from histoscribe.readers.image_alignment import read_alignment
 from histoscribe.readers.transcript_table import Piece, write_transcripts
 from histoscribe.units import px_to_um, settle_um_per_px
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 READERS: dict[str, ModuleType] = {
     "visium_hd": visium_hd,

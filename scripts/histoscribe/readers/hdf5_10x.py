@@ -8,7 +8,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from anndata.utils import make_index_unique
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
@@ -68,6 +67,8 @@ def read_10x_panel(path: Path) -> pd.DataFrame:
 
 def unique_genes(names: pd.Series, gene_ids: pd.Series) -> pd.DataFrame:
     """`var`: unique symbols as index, `gene_id` as column."""
+    from anndata.utils import make_index_unique
+
     index = make_index_unique(pd.Index(names.to_numpy(dtype=object)))
     return pd.DataFrame({"gene_id": gene_ids.to_numpy(dtype=object)}, index=index)
 

@@ -5,15 +5,20 @@ spot selection gives the array position as fitted (`new_x`, `new_y`) and the pix
 Source: Andersson et al., Nat Commun 2021, doi 10.1038/s41467-021-26271-2.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import anndata as ad
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
 from histoscribe.platforms import SPOT_UM
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 SHAPE = "circle"
 PITCH_UM = 200.0
@@ -39,6 +44,8 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
 
     Raises UserError for damaged tables and where no spot has a position.
     """
+    import anndata as ad
+
     counts = _counts(files["counts"])
     selection = _selection(files["selection"])
     if "selected" in selection:

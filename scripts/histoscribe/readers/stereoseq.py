@@ -6,11 +6,13 @@ DNBs are summed to bins, given to nuclei one molecule at a time as transcripts, 
 cells that the file itself gives.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import shapely
@@ -22,6 +24,9 @@ from histoscribe.readers.gef import Gef
 from histoscribe.readers.gem import Gem
 from histoscribe.readers.image_alignment import read_alignment, stretch
 from histoscribe.readers.transcript_table import Piece
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 LOG = logging.getLogger(__name__)
 SHAPE = "square"
@@ -39,6 +44,8 @@ def read(files: dict[str, Path], bin_um: float) -> tuple[ad.AnnData, float]:
     Memory grows with the pairs of bin and gene that have counts, not with the rows. Raises
     UserError for damaged files, files without rows, and bins that no whole DNBs fill.
     """
+    import anndata as ad
+
     matrix = _open(files)
     size = _dnbs_along(bin_um, matrix)
     sums = sum_bins(matrix.pieces(), size)
@@ -69,6 +76,8 @@ def read_cells(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
     them. Cells without an outline are left out, with a warning. Raises UserError for damaged
     files and files without cells.
     """
+    import anndata as ad
+
     matrix = _open(files)
     cells = matrix.cells()
     outlined = np.flatnonzero(~shapely.is_empty(cells.outlines))

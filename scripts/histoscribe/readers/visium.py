@@ -6,11 +6,13 @@ without a header (`tissue_positions_list.csv`, Space Ranger 1) and with one
 (`tissue_positions.csv`, later; also as parquet).
 """
 
+from __future__ import annotations
+
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +22,9 @@ from histoscribe.platforms import SPOT_UM
 from histoscribe.readers.hdf5_10x import read_10x_matrix
 from histoscribe.readers.mtx_10x import read_mtx_matrix
 from histoscribe.units import RESOLUTION_TOLERANCE
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 LOG = logging.getLogger(__name__)
 SHAPE = "circle"
@@ -73,6 +78,8 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
 
     Raises UserError for damaged files and for barcodes without a position.
     """
+    import anndata as ad
+
     if "barcodes" in files:
         matrix = read_mtx_matrix(files["matrix"], files["barcodes"], files["features"])
     else:

@@ -1,9 +1,11 @@
 """Visium HD as Space Ranger writes it: square bins of 2, 8 or 16 um."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +14,9 @@ import pyarrow.parquet as pq
 
 from histoscribe.errors import UserError, problem
 from histoscribe.readers.hdf5_10x import read_10x_matrix
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 SHAPE = "square"
 POSITION_COLUMNS = ("array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
@@ -28,6 +33,8 @@ def read(files: dict[str, Path]) -> tuple[ad.AnnData, float]:
 
     Raises UserError for damaged files and for barcodes without a position.
     """
+    import anndata as ad
+
     matrix = read_10x_matrix(files["matrix"])
     positions = _positions(files["positions"])
     found = pc.index_in(matrix.barcodes, value_set=positions["barcode"])
