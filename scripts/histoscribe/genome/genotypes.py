@@ -24,6 +24,15 @@ class Genotype:
     def name(self) -> str:
         return self.names[0]
 
+    def thinned(self, most: int, seed: int) -> "Genotype":
+        """With `most` comparable units at most, drawn at random."""
+        rows = np.flatnonzero(self.comparable)
+        if len(rows) <= most:
+            return self
+        kept = np.zeros(len(self.comparable), dtype=bool)
+        kept[np.random.default_rng(seed).permutation(rows)[:most]] = True
+        return Genotype(self.names, self.carrier & kept, kept)
+
 
 def genotypes_of(dna: DnaFeatures, kind: np.ndarray, least_units: int) -> list[Genotype]:
     """Genotypes with carriers and others of one kind, `least_units` of each; each once.

@@ -46,9 +46,13 @@ DOSAGE_COLUMNS = ["genotype", "segment", "n_genes", "log2_copies", "log2_ratio",
 
 @dataclass(frozen=True)
 class PhenotypeSettings:
-    """How genotypes are set beside genes (`matching`) and beside image features (`image`)."""
+    """How genotypes are set beside genes (`matching`) and beside image features (`image`).
+
+    Of more than `max_units` comparable units so many are drawn at random.
+    """
 
     q_below: float = 0.05
+    max_units: int = 20_000
     least_share: float = 0.02
     matching: AssociationSettings = field(default_factory=AssociationSettings)
     image: MapSettings = field(default_factory=MapSettings)
@@ -105,7 +109,7 @@ def find_phenotypes(
     units.insert(0, "unit", cells.names)
     units["kind"] = cells.kind
     units = units.join(dna.table.reset_index(drop=True))
-    for genotype in found:
+    for genotype in (one.thinned(settings.max_units, seed) for one in found):
         row, genes, segments = _beside_genes(
             cells, dna, places, called, genotype, settings, target_sum, seed
         )

@@ -31,6 +31,7 @@ def phenotype_settings(given: dict, buffer_um: float) -> PhenotypeSettings:
     own = given["buffer_um"]
     return PhenotypeSettings(
         q_below=given["q_below"],
+        max_units=given["max_units"],
         matching=AssociationSettings(
             reach_um=given["reach_um"],
             least_units=given["least_units"],
