@@ -15,11 +15,11 @@ from histoscribe.genome.copy_number import (
     InferredCopies,
     infer_copy_number,
 )
-from histoscribe.genome.entries import PREDICTED
 from histoscribe.genome.nuisance import with_density
 from histoscribe.genome.positions import place_genes, read_positions
 from histoscribe.genome.proof import check_proof
 from histoscribe.genome.settings import copy_number_settings
+from histoscribe.genome.words import PREDICTED
 from histoscribe.joblog import job_log
 from histoscribe.provenance import RECORD_KEY, record
 from histoscribe.storage import write_h5ad, written_whole

@@ -1,6 +1,7 @@
 """What each genotype of the config is made of."""
 
-from histoscribe.genome.entries import LABELS, PREDICTED, check_genotypes, genotype_entries
+from histoscribe.genome.entries import check_genotypes, genotype_entries
+from histoscribe.genome.words import LABELS, PREDICTED
 
 GENOTYPES = genotype_entries(config, data_folder(config))
 try:

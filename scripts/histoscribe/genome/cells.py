@@ -11,7 +11,7 @@ from scipy import sparse
 from histoscribe.annotation.labels import UNLABELLED, read_labels
 from histoscribe.annotation.naming import UNKNOWN
 from histoscribe.errors import UserError, problem
-from histoscribe.genome.entries import LABELS
+from histoscribe.genome.words import LABELS
 from histoscribe.integration.sections import read_section
 from histoscribe.provenance import recall
 from histoscribe.storage import read_h5ad

@@ -5,13 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histoscribe.errors import UserError, problem
+from histoscribe.genome.words import DNA, INFERRED, LABELS, MEASURED, PREDICTED, TYPES
 
 if TYPE_CHECKING:
     from histoscribe.run import Run
-
-LABELS, TYPES = "labels", "types"  # what a section's cells are called by
-INFERRED, DNA = "inferred", "dna"  # where clones come from
-MEASURED, PREDICTED = "measured", "predicted"
 
 
 @dataclass(frozen=True)
