@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from histoscribe.annotation.labels import read_labels
 from histoscribe.features.files import named_features
 from histoscribe.genome.cells import Cells, read_cells
 from histoscribe.genome.dna import DnaFeatures, read_dna
@@ -43,10 +44,13 @@ def read_given(entry: dict, files: dict[str, Path], seed: int) -> tuple[Cells, D
     answers = entry["labels"] or files.get("cells")
     answers = Path(answers) if answers else None
     cells = read_cells(files["units"], entry["cells"], answers, False, seed, where)
-    unit_um = cells.facts.get("unit_size_um", UNIT_UM)
-    um_per_px = cells.facts.get("um_per_px", 1.0)
-    regions = pd.Series(cells.kind, index=cells.names)
-    return cells, read_dna(Path(entry["dna"]), cells.bare(), unit_um, um_per_px, regions)
+    bare = cells.bare()
+    sizes = cells.facts.get("unit_size_um", UNIT_UM), cells.facts.get("um_per_px", 1.0)
+    if entry["regions"]:
+        regions = read_labels(Path(entry["regions"]), bare, *sizes)
+    else:  # of a file: what its column says
+        regions = pd.Series(cells.kind, index=cells.names)
+    return cells, read_dna(Path(entry["dna"]), bare, *sizes, regions)
 
 
 def read_features(entry: dict, files: dict[str, Path], cells: Cells, seed: int):

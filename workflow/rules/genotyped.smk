@@ -27,11 +27,13 @@ def genotype_entry(wildcards):
     """The facts of a genotype, as plain values."""
     entry = GENOTYPES[wildcards.genotype]
     is_named = entry.sample is None or ENCODERS[entry.encoder]["kind"] in NAMED
-    dna = entry.dna if entry.sample is None else RUN.sections[entry.sample].dna
+    section = RUN.sections.get(entry.sample)
+    dna = entry.dna if section is None else section.dna
     return {
         "where": entry.where,
         "labels": entry.sample and labels_of(entry, entry.sample),
         "dna": None if entry.is_inferred else str(dna),
+        "regions": str(section.labels) if section is not None and section.labels else None,
         "cells": entry.cells,
         "reference": list(entry.reference),
         "among": list(entry.among),
@@ -116,6 +118,8 @@ def genotype_inputs(wildcards):
         files |= copy_number_inputs(wildcards)
         dna = entry.dna if entry.sample is None else RUN.sections[entry.sample].dna
         files["dna"] = source_file(dna)
+        if entry.sample is not None and RUN.sections[entry.sample].labels:
+            files["regions"] = source_file(RUN.sections[entry.sample].labels)
     if entry.sample is not None:
         files["features"] = f"<results>/features/{entry.encoder}/{entry.sample}.h5ad"
     elif entry.features:
