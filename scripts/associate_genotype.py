@@ -12,6 +12,7 @@ from histoscribe.genome.cells import Cells, read_cells
 from histoscribe.genome.dna import DnaFeatures, read_dna
 from histoscribe.genome.phenotypes import find_phenotypes
 from histoscribe.genome.positions import place_genes, read_positions
+from histoscribe.genome.segments import BESIDE_OTHERS
 from histoscribe.genome.settings import phenotype_settings
 from histoscribe.joblog import job_log
 from histoscribe.morphology_map.inputs import components_of_features, own_features
@@ -80,7 +81,7 @@ def main(
     if entry["is_inferred"]:
         cells, dna = read_inferred(files["copies"])
         segments = read_table(files["segments"])
-        called = segments[segments["call"].notna() & (segments["beside"] == "other clones")]
+        called = segments[segments["call"].notna() & (segments["beside"] == BESIDE_OTHERS)]
     else:
         cells, dna = read_given(entry, files, seed)
     places = place_genes(cells.var, read_positions(files["positions"]), str(files["positions"]))

@@ -66,6 +66,7 @@ if __name__ == "__main__" and "snakemake" in globals():
                     name: tuple(inputs.maps[3 * i : 3 * i + 3])
                     for i, name in enumerate(params.maps)
                 },
+                genotypes=list(inputs.genotypes),
                 benchmarks=params.benchmarks,
             ),
             figures=[Path(path) for path in inputs.figures],

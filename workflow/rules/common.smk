@@ -396,4 +396,5 @@ def figure_files():
         + spot_figures()
         + integration_figures()
         + morphology_map_figures()
+        + genotype_figures()
     )

@@ -93,3 +93,42 @@ rule associate_genotype:
         code=code_digest("associate_genotype.py"),
     script:
         "../../scripts/associate_genotype.py"
+
+
+rule plot_genotype:
+    """Where the first genotype lies, its copies, and the genes and features that go with it."""
+    input:
+        unpack(pictured_genotype),
+        carriers="<results>/genotypes/{genotype}/carriers.tsv",
+        genes="<results>/genotypes/{genotype}/genes.tsv",
+        dosage="<results>/genotypes/{genotype}/dosage.tsv",
+        image="<results>/genotypes/{genotype}/image.tsv",
+        units="<results>/genotypes/{genotype}/units.tsv.gz",
+        style="resources/matplotlibrc",
+    output:
+        pdf="<results>/figures/genotypes/{genotype}.pdf",
+        png=report(
+            "<results>/figures/genotypes/{genotype}.png",
+            category="Genome",
+            caption="../report/genotype.rst",
+            labels={"genotype": "{genotype}"},
+        ),
+        tsv="<results>/figures/genotypes/{genotype}.tsv",
+    log:
+        "<logs>/plot_genotype/{genotype}.log",
+    benchmark:
+        "<benchmarks>/plot_genotype/{genotype}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        title=genotype_title,
+        is_inferred=lambda wildcards: GENOTYPES[wildcards.genotype].is_inferred,
+        um_per_px=lookup(dpath="image/um_per_px", within=config),
+        q_below=lambda wildcards: association_of(wildcards)["q_below"],
+        code=code_digest("plot_genotype.py"),
+    script:
+        "../../scripts/plot_genotype.py"

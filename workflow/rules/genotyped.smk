@@ -127,6 +127,29 @@ def genotype_inputs(wildcards):
     return files
 
 
+def pictured_genotype(wildcards):
+    """All units of the section that a figure shows, its outlines and image, and what is inferred."""
+    entry = GENOTYPES[wildcards.genotype]
+    files = {}
+    if entry.is_inferred:
+        files["segments"] = "<results>/genotypes/{genotype}/segments.tsv"
+    if entry.sample is None:
+        return {**files, "places": str(entry.file)}
+    files["places"] = units_of(shown_source(entry), entry.sample)
+    files["slide"] = f"<results>/sections/{entry.sample}/image.ome.tif"
+    outlines = OUTLINED.get(RUN.sections[entry.sample].unit)
+    if outlines:
+        files["nuclei"] = f"<results>/sections/{entry.sample}/{outlines}.parquet"
+    return files
+
+
+def genotype_title(wildcards):
+    """What a figure is of, and whether its clones are measured or inferred."""
+    entry = GENOTYPES[wildcards.genotype]
+    source = "clones inferred from expression" if entry.is_inferred else "genotypes by DNA"
+    return f"{wildcards.genotype}: {source}, {entry.sample or entry.file.stem}"
+
+
 def proving_samples():
     """Tested sections, which are measured and predicted."""
     return list(dict.fromkeys(sample for _, _, sample in pairs()))

@@ -23,6 +23,7 @@ rule write_report:
             f"<results>/annotated/agreement/{e}/{f}/{s}.tsv" for e, f, s in compared_annotations()
         ],
         maps=morphology_map_files(),
+        genotypes=genotype_files(),
         figures=figure_files(),
         viewers=viewers(),
         exports=exports(),

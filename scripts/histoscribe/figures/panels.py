@@ -16,6 +16,7 @@ INCH_PT = 72
 SUBPIXELS = 64  # of a font's measures
 LEAST_PT = 5.0  # smaller type is not read in print
 MISSING = "…"
+LINE_SPACING = 1.25
 
 
 class Page:
@@ -44,6 +45,14 @@ class Page:
         if width is not None:
             text, style["fontsize"] = fitted(text, width, style["fontsize"])
         self.figure.text(left / WIDTH_MM, 1 - top / self.height_mm, text, parse_math=False, **style)
+
+    def paragraph(self, left: float, top: float, text: str, width: float, **style: object) -> None:
+        """Text of several lines, each as long as `width` mm lets it be."""
+        size_pt = style.get("fontsize", 6.0)
+        lines = wrapped(text, width, size_pt)
+        for number, line in enumerate(lines):
+            y = top + number * LINE_SPACING * size_pt / INCH_PT / MM
+            self.write(left, y, line, width, **{**style, "fontsize": size_pt})
 
     def scale_bar(self, left: float, top: float, panel: float, width_um: float) -> None:
         """A bar of a round length, for a panel that is `panel` mm and `width_um` wide."""
@@ -84,6 +93,18 @@ def fitted(text: str, width_mm: float, size_pt: float) -> tuple[str, float]:
         )
         text = _shortened(text, max(n_kept - 1, 0))
     return text, size_pt
+
+
+def wrapped(text: str, width_mm: float, size_pt: float) -> list[str]:
+    """Text in lines that fit a width, broken between words."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and width_of(longer, size_pt) > width_mm:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def name_ticks(axis: Axis, names: list[str], width_mm: float, size_pt: float) -> None:

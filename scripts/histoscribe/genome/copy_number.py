@@ -4,7 +4,6 @@ An inference: relative to the cells called normal and to the usual number of cop
 many genes, and of groups of units. Expression carries no alleles.
 """
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,15 +23,20 @@ from histoscribe.genome.clones import (
 from histoscribe.genome.contrast import Contrast, alignment, contrast, summed, window_matrix
 from histoscribe.genome.nuisance import in_a_family, traits
 from histoscribe.genome.pooling import halves, n_pooled, neighbour_pools
+from histoscribe.genome.positions import natural_order
 from histoscribe.genome.profile import SEX_AND_MITOCHONDRIAL, CopyProfile, copy_profile
-from histoscribe.genome.segments import SegmentSettings, find_segments
+from histoscribe.genome.segments import (
+    BESIDE_OTHERS,
+    BESIDE_REFERENCE,
+    SegmentSettings,
+    find_segments,
+)
 
 LEAST_UNITS = 20
 LEAST_GENES = 100
 FEWER = 1 / 3  # of the pooled units, where clones are known and each unit is told its own
 WINDOWS_OF_GENES = (10, 100)  # least and most genes of a window
 WINDOW_SHARE = 1 / 60  # of all genes, between these
-BESIDE_REFERENCE, BESIDE_OTHERS = "normal cells", "other clones"
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,8 @@ def genome_order(places: pd.DataFrame) -> pd.DataFrame:
     """Autosomal genes of `places` with a known place, by chromosome (natural order) and start."""
     known = places.dropna(subset=["chromosome"])
     known = known[~known["chromosome"].isin(SEX_AND_MITOCHONDRIAL)]
-    key = known["chromosome"].map(_natural)
+    key = known["chromosome"].map(natural_order)
     return known.assign(key=key).sort_values(["key", "start", "end"]).drop(columns="key")
-
-
-def _natural(name: str) -> tuple:
-    parts = (part for part in re.split(r"(\d+)", name) if part)
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
 
 
 def _chosen(

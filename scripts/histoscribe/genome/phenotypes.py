@@ -29,12 +29,12 @@ from histoscribe.genome.contrast import Contrast
 from histoscribe.genome.dna import DnaFeatures
 from histoscribe.genome.dosage import dosage
 from histoscribe.genome.genotypes import Genotype, genotypes_of, log2_copies
+from histoscribe.genome.segments import ELSEWHERE
 from histoscribe.genome.territories import territories
 from histoscribe.morphology_map.information import blocked_parts, usual_block_um
 from histoscribe.morphology_map.quadrants import MapSettings
 
 LOG = logging.getLogger(__name__)
-ELSEWHERE = "elsewhere"
 IMAGE_KEYS = ("image_accuracy", "image_low", "image_high", "image_by_chance", "image_p")
 CARRIER_COLUMNS = [
     "genotype", "also", "n_carriers", "n_others", "n_unmatched", "kinds", "n_genes_tested",

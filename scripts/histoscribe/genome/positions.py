@@ -215,3 +215,9 @@ def _with_numbers(genes: pd.DataFrame, path: Path, first_line: int) -> pd.DataFr
 def _no_range(where: str, start: str, end: str) -> str:
     expected = "whole numbers of bp, the end not before the start"
     return problem(where, f"start {start!r} and end {end!r}", expected, "Correct them.")
+
+
+def natural_order(name: str) -> tuple:
+    """A key by which chromosomes are sorted: chr2 before chr10, numbers before letters."""
+    parts = (part for part in re.split(r"(\d+)", name) if part)
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)

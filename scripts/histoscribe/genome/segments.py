@@ -8,6 +8,8 @@ import pandas as pd
 from histoscribe.genome.contrast import Contrast
 
 GAIN, LOSS = "gain", "loss"
+BESIDE_REFERENCE, BESIDE_OTHERS = "normal cells", "other clones"
+ELSEWHERE = "elsewhere"  # of genes outside altered segments
 LEAST_Z = 3.0
 LEAST_HELD_OUT_Z = 2.0
 ALL_BUT = 0.95  # of shuffled genomes

@@ -1,13 +1,14 @@
 """What a reader must know before believing a number: warnings, then notes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pandas as pd
 
 from histoscribe.experiments import BASELINE
 from histoscribe.leakage import LEAK
+from histoscribe.report.caution import NOTE, WARNING, Caution
 from histoscribe.report.facts import RunFacts
+from histoscribe.report.genotypes import genotype_cautions
 from histoscribe.report.overview import (
     SEES_THE_MEASUREMENT,
     first_rows,
@@ -28,7 +29,6 @@ from histoscribe.report.wording import (
 from histoscribe.uncertainty.domain import WARN_MEDIAN, WARN_SHARE
 from histoscribe.verdicts import ALIGNED, NOT_CHECKED, REMEDY, TURNED
 
-WARNING, NOTE = "warning", "note"
 FEW_UNITS = 500  # of a tested section: a gene's PCC is uncertain by about 0.1 then
 FEW_TO_LEARN = 2000
 LEAST_KEPT = 0.5  # share of units that quality cuts leave
@@ -37,16 +37,6 @@ MANY_UNTRUSTED = 0.25  # share of genes graded D
 SHUFFLED_LIMIT = 0.05  # mean PCC of features of other units
 COVERAGE_LIMIT = 0.03  # distance from the nominal share of intervals that hold
 SHUFFLED = "shuffled-image"
-
-
-@dataclass(frozen=True)
-class Caution:
-    """`level` is WARNING or NOTE; `anchor` the part of the page that tells more."""
-
-    level: str
-    title: str
-    text: str
-    anchor: str
 
 
 def cautions(facts: RunFacts, results: Results) -> list[Caution]:
@@ -64,6 +54,7 @@ def cautions(facts: RunFacts, results: Results) -> list[Caution]:
         *_coverage(facts, results),
         *_sizes(facts, results),
         *_ambiguous(results),
+        *genotype_cautions(facts, results),
         *_scope(facts, results),
     ]
     return sorted(found, key=lambda caution: caution.level != WARNING)  # stable

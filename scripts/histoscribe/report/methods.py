@@ -92,6 +92,8 @@ def methods(facts: RunFacts, results: Results, versions: dict[str, str]) -> Meth
         parts.append(_integration(facts))
     if results.maps:
         parts.append(_maps(facts))
+    if results.genotypes:
+        parts.append(_genotypes(facts, results))
     parts.append(_software(facts, versions))
     paragraphs = [" ".join(sentences) for sentences in map(list, parts)]
     return Methods(paragraphs, _cited("\n".join(paragraphs)))
@@ -340,6 +342,36 @@ def _maps(facts: RunFacts) -> Iterator[str]:
         f"{settings['n_moves']} maps moved over the section as on a torus; what counts is a q "
         f"value over features (Benjamini and Hochberg) below {settings['q_below']:g} and "
         f"{settings['least_nats']:g} nats above chance."
+    )
+
+
+def _genotypes(facts: RunFacts, results: Results) -> Iterator[str]:
+    """By the settings of all genotypes; what one has of its own is among the settings."""
+    copies, settings = facts.config["copy_number"], facts.config["association"]
+    inferred = [name for name, tables in results.genotypes.items() if tables.clones is not None]
+    if inferred:
+        yield (
+            f"Copies along the genome ({listed(inferred)}) were inferred from expression beside "
+            f"that of normal cells {cite('tirosh', 'infercnvpy')}, in pools of up to "
+            f"{copies['most_pooled']} neighbours of one kind with about "
+            f"{whole(copies['pool_umi'])} molecules. Clones were split by one half of the "
+            "molecules as long as neighbouring genes shifted together in the other half (p < "
+            f"{copies['p_below']:g}, genes dealt out anew {whole(copies['n_shuffles'])} times, p "
+            "multiplied by the number of splits tried). Gains and losses are segments of "
+            f"{copies['least_genes']} genes or more and a log2 ratio of {copies['least_log2']:g} "
+            "or more that lie further off than those of 95 % of shuffled genomes and are there in "
+            "the molecules that did not make the clones. Genes were compared in these molecules."
+        )
+    if len(inferred) < len(results.genotypes):
+        yield f"{'Other genotypes' if inferred else 'Genotypes'} were those of given DNA."
+    yield (
+        f"Carriers of a genotype were set beside others of the same kind within "
+        f"{settings['reach_um']:g} µm by overlap weights {cite('overlap')}, and differences of "
+        f"log1p expression beside those of {settings['n_maps']} territories of chance, as large "
+        f"and as ragged {cite('viladomat')}, less what these share with the genotype "
+        f"{cite('freedman')}; q values are Benjamini and Hochberg's. Dosage is the slope of log2 "
+        "expression of genes on log2 copies; whether the image tells carriers was asked in blocks "
+        "of tissue unseen."
     )
 
 

@@ -1,5 +1,6 @@
 """What a run's files say, as far as the report tells it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,13 +47,25 @@ class MapTables:
 
 
 @dataclass(frozen=True)
+class GenotypeTables:
+    """Tables of a genotype entry; `clones` and `segments` where these are inferred."""
+
+    carriers: pd.DataFrame
+    genes: pd.DataFrame
+    dosage: pd.DataFrame
+    image: pd.DataFrame
+    clones: pd.DataFrame | None = None
+    segments: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
 class Results:
     """Tables of a run; what a run does not have is empty or None.
 
     `scores` are the gene tables of the first experiment and the baselines, `predicted` the sections
     of the first experiment, `clusters` the named clusters by source and sample, `agreement` the
-    scores of predicted against measured annotation, `maps` those of morphology and genes by name,
-    `jobs` the time and memory of each job.
+    scores of predicted against measured annotation, `maps` those of morphology and genes and
+    `genotypes` those of the genome, by name, `jobs` the time and memory of each job.
     """
 
     summary: pd.DataFrame | None = None
@@ -66,6 +79,7 @@ class Results:
     clusters: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
     agreement: dict[Key, pd.DataFrame] = field(default_factory=dict)
     maps: dict[str, MapTables] = field(default_factory=dict)
+    genotypes: dict[str, GenotypeTables] = field(default_factory=dict)
     jobs: pd.DataFrame | None = None
 
     @staticmethod
@@ -81,11 +95,13 @@ class Results:
         clusters: dict[tuple[str, str], str],
         agreement: dict[Key, str],
         maps: dict[str, tuple[str, str, str]],
+        genotypes: list[str],
         benchmarks: str,
     ) -> "Results":
         """What these files say; paths of what a run does not have are None or left out.
 
-        `maps` are features, gains and genes of each; `benchmarks` is the folder of the jobs' own
+        `maps` are features, gains and genes of each; `genotypes` tables in a folder of each;
+        `benchmarks` is the folder of the jobs' own
         records, as far as there are any.
         """
 
@@ -107,8 +123,17 @@ class Results:
                 name: MapTables(*(read_table(Path(path)) for path in paths))
                 for name, paths in maps.items()
             },
+            genotypes=read_genotypes(map(Path, genotypes)),
             jobs=read_jobs(Path(benchmarks)),
         )
+
+
+def read_genotypes(paths: Iterable[Path]) -> dict[str, GenotypeTables]:
+    """Tables by the folder they lie in, which bears the entry's name."""
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    for path in paths:
+        tables.setdefault(path.parent.name, {})[path.stem] = read_table(path)
+    return {name: GenotypeTables(**own) for name, own in tables.items()}
 
 
 def read_units(path: Path) -> UnitNumbers:
