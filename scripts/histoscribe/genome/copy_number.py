@@ -143,13 +143,14 @@ def infer_copy_number(
         seed,
     )
     segments, p_beside = _segments(counts, other, found, genome.windows, places, settings, seed)
-    table = clone_table(found, segments).assign(p_beside_normal=p_beside)
+    beside_normal = segments[segments["beside"] == BESIDE_REFERENCE]
+    table = clone_table(found, beside_normal).assign(p_beside_normal=p_beside)
     return InferredCopies(looked_at, other_half, profile, found, segments, table, n, len(places))
 
 
 def genome_order(places: pd.DataFrame) -> pd.DataFrame:
     """Autosomal genes of `places` with a known place, by chromosome (natural order) and start."""
-    known = places.dropna(subset=["chromosome"])
+    known = places.dropna(subset=["chromosome"]).astype({"chromosome": object})
     known = known[~known["chromosome"].isin(SEX_AND_MITOCHONDRIAL)]
     key = known["chromosome"].map(_natural)
     return known.assign(key=key).sort_values(["key", "start", "end"]).drop(columns="key")
