@@ -28,8 +28,12 @@ class Contrast:
         return Contrast(self.log2_ratio[genes], self.weight[genes])
 
 
-def contrast(one: np.ndarray, other: np.ndarray) -> Contrast:
-    """Contrast of summed counts of `one` side and the `other`, (n_genes,) each."""
+def contrast(one: np.ndarray, other: np.ndarray, alike: np.ndarray | None = None) -> Contrast:
+    """Contrast of summed counts of `one` side and the `other`, (n_genes,) each.
+
+    Genes are clipped about the median gene, or about that of those `alike` (n_genes,), text: genes
+    of a segment of eight copies stand out together.
+    """
     ratio = np.log2((one + 0.5) / (one.sum() + 1)) - np.log2((other + 0.5) / (other.sum() + 1))
     counted = (1 / (one + 0.5) + 1 / (other + 0.5)) / LN2**2
     # Neighbours share their copies, so that their difference is of the genes themselves.
@@ -39,7 +43,11 @@ def contrast(one: np.ndarray, other: np.ndarray) -> Contrast:
     weight = 1 / (among + counted)
     centred = ratio - weighted_median(ratio, weight)
     reach = np.maximum(CLIPPED_AT * np.sqrt(1 / weight), LEAST_CLIP)
-    return Contrast(np.clip(centred, -reach, reach), weight)
+    usual = np.zeros(len(centred))
+    for name in [] if alike is None else np.unique(alike):
+        own = alike == name
+        usual[own] = weighted_median(centred[own], weight[own])
+    return Contrast(np.clip(centred, usual - reach, usual + reach), weight)
 
 
 def summed(counts: sparse.csr_matrix, of: np.ndarray) -> np.ndarray:
