@@ -70,7 +70,7 @@ def main(
     kinds = np.unique(cells.kind)
     reference = list(entry["reference"])
     among = list(entry["among"]) or [kind for kind in kinds if kind not in reference]
-    own = copy_number_settings(settings)
+    own = copy_number_settings(settings, where)
     found = infer_copy_number(cells, places, reference, among, own, seed, where)
     facts = {"reference": reference, "among": among, "seed": seed, "is_predicted": is_predicted}
     write_h5ad(as_anndata(cells, places, found, own, facts), outputs["copies"])

@@ -26,7 +26,8 @@ def main(
     seed: int,
     output: Path,
 ) -> None:
-    known, own = read_positions(positions), copy_number_settings(settings)
+    own = copy_number_settings(settings, entry["where"])
+    known = read_positions(positions)
     reference, rows = list(entry["reference"]), []
     for number, sample in enumerate(samples):
         where = f"{entry['where']}, {sample}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.spatial import cKDTree
 from scipy.stats import false_discovery_control
 
 from histoscribe.genome.contrast import Contrast, contrast
@@ -18,6 +19,7 @@ from histoscribe.neighbourhood import typical_reach, within
 LEAST_SPREAD = 1e-12
 USUAL_REACH_UM = 150.0
 REACH_OF_SPACING = 4 / 1.5  # of the typical reach, which is one and a half times the spacing
+PAIRS_AT_ONCE = 10_000_000  # of neighbours, 24 bytes each
 MOST_ALIKE = 0.8  # a moved genotype that is nearly the given one says nothing of chance
 GENE_COLUMNS = [
     "gene", "log2_fold_change", "mean_carriers", "mean_others", "difference", "z", "p", "q",
@@ -37,31 +39,39 @@ class AssociationSettings:
     n_maps: int = 200
 
 
-def neighbours_of_kind(
-    kind: np.ndarray, xy_um: np.ndarray, reach_um: float | None
-) -> sparse.csr_matrix:
-    """(n_units, n_units), 1 for units of the same kind within `reach_um`, themselves included."""
-    if reach_um is None:
-        reach_um = max(USUAL_REACH_UM, REACH_OF_SPACING * typical_reach(xy_um))
-    row, column = [], []
+def usual_reach_um(xy_um: np.ndarray) -> float:
+    """150 um, or four times the distance of neighbours in `xy_um` (n_units, 2)."""
+    return max(USUAL_REACH_UM, REACH_OF_SPACING * typical_reach(xy_um))
+
+
+def shares_near(
+    carriers: np.ndarray, kind: np.ndarray, xy_um: np.ndarray, reach_um: float
+) -> np.ndarray:
+    """Share of carriers among the units of the same kind within `reach_um`, themselves included.
+
+    Of several genotypes `carriers` (n_units, k) bool at once, (n_units, k) float32; pairs of
+    neighbours are made for a part of the units at a time.
+    """
+    share = np.empty(carriers.shape, dtype=np.float32)
     for name in np.unique(kind):
         own = np.flatnonzero(kind == name)
-        near = within(xy_um[own], xy_um[own], reach_um).tocoo()
-        row.append(own[near.row])
-        column.append(own[near.col])
-    row, column = np.concatenate(row), np.concatenate(column)
-    ones = np.ones(len(row), dtype=np.float32)
-    return sparse.csr_matrix((ones, (row, column)), shape=(len(kind), len(kind)))
+        held = carriers[own].astype(np.float32)
+        n_near = cKDTree(xy_um[own]).query_ball_point(xy_um[own], reach_um, return_length=True)
+        part = np.cumsum(n_near) // PAIRS_AT_ONCE
+        for some in np.split(np.arange(len(own)), np.flatnonzero(np.diff(part)) + 1):
+            near = within(xy_um[own[some]], xy_um[own], reach_um)
+            share[own[some]] = (near @ held) / n_near[some, None]
+    return share
 
 
-def matched_weights(carrier: np.ndarray, kind: np.ndarray, near: sparse.csr_matrix) -> np.ndarray:
+def matched_weights(carrier: np.ndarray, kind: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Weights (n_units,) of carriers, which sum to 1, and of others, which sum to -1.
 
-    Each unit weighs as much as its neighbours of the same kind (`near`, n_units x n_units) are of
-    the other side, so that both sides are the same kinds at the same places (overlap weights; Li et
-    al., J Am Stat Assoc 2018). All 0 where no carrier has others in reach.
+    Each unit weighs as much as its neighbours of the same kind are of the other side (`share` of
+    carriers, (n_units,), of `shares_near`), so that both sides are the same kinds at the same
+    places (overlap weights; Li et al., J Am Stat Assoc 2018). All 0 where no carrier has others in
+    reach.
     """
-    share = (near @ carrier) / np.maximum(near @ np.ones(len(carrier)), 1)
     weights = np.where(carrier, 1 - share, -share)
     for name in np.unique(kind):
         own = kind == name
@@ -93,11 +103,15 @@ def associate(
     Benjamini & Hochberg's. A moved genotype shares units with the given one, whose own difference
     is taken out of it (Freedman & Lane, J Bus Econ Stat 1983).
     """
-    near = neighbours_of_kind(kind, xy_um, settings.reach_um)
-    weights = matched_weights(carrier, kind, near)
+    others = territories(carrier, kind, xy_um, settings.n_maps, seed)
+    genotypes = np.column_stack([carrier, *others])
+    share = shares_near(genotypes, kind, xy_um, settings.reach_um or usual_reach_um(xy_um))
+    weights = matched_weights(carrier, kind, share[:, 0])
+    if not weights.any():
+        raise ValueError("no carrier has others of its kind in reach")
     difference = values.T @ weights
     chance, overlap = [], []
-    for other in territories(carrier, kind, xy_um, settings.n_maps, seed):
+    for other, near in zip(genotypes.T[1:], share.T[1:], strict=True):
         moved = matched_weights(other, kind, near)
         alike = float(moved @ carrier)  # how many more of its carriers are carriers
         if moved.any() and abs(alike) <= MOST_ALIKE:
@@ -130,11 +144,13 @@ def associate(
     return table.iloc[np.argsort(-np.abs(z), kind="stable")].reset_index(drop=True)
 
 
-def matched_contrast(counts: sparse.csr_matrix, weights: np.ndarray) -> Contrast:
+def matched_contrast(
+    counts: sparse.csr_matrix, weights: np.ndarray, alike: np.ndarray | None = None
+) -> Contrast:
     """Log2 ratio of each gene of carriers to matched others, from `counts` (n_units, n_genes).
 
-    Weights are scaled to as many units as they are worth.
+    Weights are scaled to as many units as they are worth; `alike` as in `contrast`.
     """
     sides = (np.clip(side, 0, None) for side in (weights, -weights))
     worth = (side * side.sum() / max((side**2).sum(), 1e-300) for side in sides)
-    return contrast(*(counts.T @ side for side in worth))
+    return contrast(*(counts.T @ side for side in worth), alike=alike)

@@ -135,6 +135,8 @@ def _best_split(
     seed: int,
 ) -> tuple[np.ndarray | None, float]:
     """A mask (n_units,) of one of two groups, and p times the number of splits tried."""
+    if profile.shape[1] < 2:  # less its median, one window says nothing
+        return None, 1.0
     parts = components(genome.without_known(profile))
     tried = [parts[:, :MIXED_COMPONENTS]]
     tried += [parts[:, [i]] for i in range(min(SINGLE_COMPONENTS, parts.shape[1]))]
@@ -226,7 +228,7 @@ def clone_names(n_clones: int) -> list[str]:
 
 
 def clone_table(clones: Clones, segments: pd.DataFrame) -> pd.DataFrame:
-    """A row a clone: n_units, share of units, p of its split, n_gains, n_losses."""
+    """A row a clone: n_units, share of units, p of its split; gains and losses of `segments`."""
     names = clone_names(len(clones.p))
     size = np.bincount(clones.clone, minlength=len(names))
     of = [clones.clone == number for number in range(len(names))]

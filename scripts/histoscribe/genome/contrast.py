@@ -30,10 +30,17 @@ class Contrast:
         return Contrast(self.log2_ratio[genes], self.weight[genes])
 
 
-def contrast(one: np.ndarray, other: np.ndarray, known: np.ndarray | None = None) -> Contrast:
+def contrast(
+    one: np.ndarray,
+    other: np.ndarray,
+    known: np.ndarray | None = None,
+    alike: np.ndarray | None = None,
+) -> Contrast:
     """Contrast of summed counts of `one` side and the `other`, (n_genes,) each.
 
     What linearly follows from `known` traits of genes (n_genes, k) is taken out of the ratios.
+    Genes are clipped about the median gene, or about that of those `alike` (n_genes,), text: genes
+    of a segment of eight copies stand out together.
     """
     ratio = np.log2((one + 0.5) / (one.sum() + 1)) - np.log2((other + 0.5) / (other.sum() + 1))
     counted = (1 / (one + 0.5) + 1 / (other + 0.5)) / LN2**2
@@ -43,10 +50,15 @@ def contrast(one: np.ndarray, other: np.ndarray, known: np.ndarray | None = None
     among = max(own - float(np.median(counted)), 0.0)
     weight = 1 / (among + counted)
     reach = np.maximum(CLIPPED_AT * np.sqrt(1 / weight), LEAST_CLIP)
-    centred = np.clip(ratio - weighted_median(ratio, weight), -reach, reach)
+    ratio -= weighted_median(ratio, weight)
+    usual = np.zeros(len(ratio))
+    for name in [] if alike is None else np.unique(alike):
+        own = alike == name
+        usual[own] = weighted_median(ratio[own], weight[own])
+    centred = np.clip(ratio, usual - reach, usual + reach)
     if known is not None:
         left = without(centred, weight, known)
-        centred = np.clip(left - weighted_median(left, weight), -reach, reach)
+        centred = np.clip(left - weighted_median(left, weight), usual - reach, usual + reach)
     return Contrast(centred, weight)
 
 

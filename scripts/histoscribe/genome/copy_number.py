@@ -21,7 +21,7 @@ from histoscribe.genome.clones import (
     find_clones,
 )
 from histoscribe.genome.contrast import Contrast, alignment, contrast, summed, window_matrix
-from histoscribe.genome.nuisance import in_a_family, traits
+from histoscribe.genome.nuisance import DENSITY, in_a_family, traits, with_density
 from histoscribe.genome.pooling import halves, n_pooled, neighbour_pools
 from histoscribe.genome.positions import natural_order
 from histoscribe.genome.profile import SEX_AND_MITOCHONDRIAL, CopyProfile, copy_profile
@@ -93,8 +93,9 @@ def infer_copy_number(
 ) -> InferredCopies:
     """Clones and segments of the units of the kinds `among`, beside those of `reference`.
 
-    `places` has chromosome, start, end and density of each gene of `cells`. Raises UserError
-    without normal cells, without others, and where too few genes can be placed.
+    `places` has chromosome, start and end of each gene of `cells`, and the density of genes there,
+    which else is counted among these alone. Raises UserError without normal cells, without others,
+    and where too few genes can be placed.
     """
     rng = np.random.default_rng(seed)
     looked_at = _chosen(cells.kind, among, "among", settings.max_units, rng, where)
@@ -107,6 +108,8 @@ def infer_copy_number(
     )
     one, other = halves(counts, seed)
     other_half = other[own]
+    if DENSITY not in places:
+        places = with_density(places, places)
     families = in_a_family(places.index, settings.exclude)
     places = genome_order(places[~families])
     columns = cells.var.index.get_indexer(places.index)
@@ -151,13 +154,14 @@ def infer_copy_number(
         seed,
     )
     segments, p_beside = _segments(counts, other, found, genome, places, settings, seed)
-    table = clone_table(found, segments).assign(p_beside_normal=p_beside)
+    beside_normal = segments[segments["beside"] == BESIDE_REFERENCE]
+    table = clone_table(found, beside_normal).assign(p_beside_normal=p_beside)
     return InferredCopies(looked_at, other_half, profile, found, segments, table, n, len(places))
 
 
 def genome_order(places: pd.DataFrame) -> pd.DataFrame:
     """Autosomal genes of `places` with a known place, by chromosome (natural order) and start."""
-    known = places.dropna(subset=["chromosome"])
+    known = places.dropna(subset=["chromosome"]).astype({"chromosome": object})
     known = known[~known["chromosome"].isin(SEX_AND_MITOCHONDRIAL)]
     key = known["chromosome"].map(natural_order)
     return known.assign(key=key).sort_values(["key", "start", "end"]).drop(columns="key")

@@ -1,7 +1,7 @@
 """What each genotype of a section goes with: genes, the dosage of segments, and the image."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anndata as ad
 import numpy as np
@@ -22,7 +22,8 @@ from histoscribe.genome.association import (
     associate,
     matched_contrast,
     matched_weights,
-    neighbours_of_kind,
+    shares_near,
+    usual_reach_um,
 )
 from histoscribe.genome.cells import Cells
 from histoscribe.genome.contrast import Contrast
@@ -89,7 +90,19 @@ def find_phenotypes(
     then empty, since expression may show but one.
     """
     found = genotypes_of(dna, cells.kind, settings.matching.least_units)
-    if not found and called is not None:
+    is_inferred = called is not None
+    if (dna.table.nunique() < 2).all() and not is_inferred:
+        known = dna.table.dropna(axis=1, how="all")
+        values = ", ".join(f"{name} {known[name].dropna().iloc[0]}" for name in known)
+        raise UserError(
+            problem(
+                where,
+                f"the same DNA of all {int(dna.is_known.sum())} units: {values[:200] or 'unknown'}",
+                "two clones, or a mutation or segment that some units have and others don't",
+                "There is nothing to set beside each other: leave the entry out.",
+            )
+        )
+    if not found and is_inferred:
         LOG.warning("%s: no two clones to set beside each other: tables stay empty", where)
     elif not found:
         kinds = pd.Series(cells.kind).value_counts().head(10)
@@ -108,8 +121,11 @@ def find_phenotypes(
     units = pd.DataFrame(cells.xy_um, columns=["x_um", "y_um"])
     units.insert(0, "unit", cells.names)
     units["kind"] = cells.kind
-    units = units.join(dna.table.reset_index(drop=True))
-    for genotype in (one.thinned(settings.max_units, seed) for one in found):
+    units = units.join(dna.table.reset_index(drop=True), rsuffix=" of the DNA")
+    found = [one.thinned(settings.max_units, seed) for one in found]
+    reach_um = settings.matching.reach_um or usual_reach_um(cells.xy_um)
+    settings = replace(settings, matching=replace(settings.matching, reach_um=reach_um))
+    for genotype in _matched(found, cells, settings.matching, is_inferred, where):
         row, genes, segments = _beside_genes(
             cells, dna, places, called, genotype, settings, target_sum, seed
         )
@@ -136,6 +152,43 @@ def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
+def _matched(
+    genotypes: list[Genotype],
+    cells: Cells,
+    settings: AssociationSettings,
+    is_inferred: bool,
+    where: str,
+) -> list[Genotype]:
+    """Genotypes of which a carrier has others of its kind in reach; the others with a warning."""
+    is_matched = [_weights(one, cells, settings).any() for one in genotypes]
+    matched = [one for one, is_so in zip(genotypes, is_matched, strict=True) if is_so]
+    apart = [one.name for one, is_so in zip(genotypes, is_matched, strict=True) if not is_so]
+    if not matched and not is_inferred:
+        raise UserError(
+            problem(
+                where,
+                f"no carrier of {', '.join(apart[:10])} within {settings.reach_um:g} um of others "
+                "of its kind",
+                "carriers and others of one kind that lie near each other",
+                "Apart, place would pose as genotype. Raise association.reach_um?",
+            )
+        )
+    for name in apart:
+        LOG.warning(
+            "%s: %s is left out: none of its carriers is within %g um of others of its kind",
+            where, name, settings.reach_um,
+        )  # fmt: skip
+    return matched
+
+
+def _weights(genotype: Genotype, cells: Cells, settings: AssociationSettings) -> np.ndarray:
+    """Weights of the units that can be compared."""
+    able = genotype.comparable
+    carrier, kind = genotype.carrier[able], cells.kind[able]
+    share = shares_near(carrier[:, None], kind, cells.xy_um[able], settings.reach_um)
+    return matched_weights(carrier, kind, share[:, 0])
+
+
 def _beside_genes(
     cells: Cells,
     dna: DnaFeatures,
@@ -152,8 +205,21 @@ def _beside_genes(
     counts = sparse.csr_matrix(cells.counts[able])
     share = np.asarray((counts > 0).mean(axis=0)).ravel()
     tested = np.flatnonzero(share >= settings.least_share)
-    near = neighbours_of_kind(kind, xy_um, settings.matching.reach_um)
-    weights = matched_weights(carrier, kind, near)
+    weights = _weights(genotype, cells, settings.matching)
+    bare = ad.AnnData(counts, obs={"umi": np.asarray(counts.sum(axis=1)).ravel()})
+    values = sparse.csr_matrix(log_normalised(bare, target_sum).X[:, tested], dtype=np.float64)
+    names = cells.var.index[tested]
+    genes = associate(values, names, carrier, kind, xy_um, settings.matching, seed)
+    places = places.iloc[tested]
+    whole = np.zeros(len(able))
+    whole[able] = weights
+    copies = log2_copies(dna, places, whole) if len(dna.segments) else np.full(len(tested), np.nan)
+    segment = _segments_of(dna, places, copies, called, genotype)
+    of = matched_contrast(sparse.csr_matrix(counts[:, tested]), weights, segment.astype(str))
+    slope = dosage(of.at(np.isfinite(copies)), copies[np.isfinite(copies)])
+    own = pd.DataFrame({"log2_copies": copies, "segment": segment}, index=names)
+    genes = genes.join(places[["chromosome", "start", "end"]], on="gene").join(own, on="gene")
+    genes.insert(0, "genotype", genotype.name)
     row = {
         "genotype": genotype.name,
         "also": "; ".join(genotype.names[1:]),
@@ -161,25 +227,6 @@ def _beside_genes(
         "n_others": int((~carrier).sum()),
         "n_unmatched": int((carrier & (weights <= 0)).sum()),
         "kinds": ", ".join(np.unique(kind)),
-    }
-    if not weights.any():
-        LOG.warning("%s: no carrier has others of its kind in reach", genotype.name)
-        return row, pd.DataFrame(), pd.DataFrame()
-    bare = ad.AnnData(counts, obs={"umi": np.asarray(counts.sum(axis=1)).ravel()})
-    values = sparse.csr_matrix(log_normalised(bare, target_sum).X[:, tested], dtype=np.float64)
-    names = cells.var.index[tested]
-    genes = associate(values, names, carrier, kind, xy_um, settings.matching, seed)
-    places = places.iloc[tested]
-    of = matched_contrast(sparse.csr_matrix(counts[:, tested]), weights)
-    whole = np.zeros(len(able))
-    whole[able] = weights
-    copies = log2_copies(dna, places, whole) if len(dna.segments) else np.full(len(tested), np.nan)
-    segment = _segments_of(dna, places, copies, called, genotype)
-    slope = dosage(of.at(np.isfinite(copies)), copies[np.isfinite(copies)])
-    own = pd.DataFrame({"log2_copies": copies, "segment": segment}, index=names)
-    genes = genes.join(places[["chromosome", "start", "end"]], on="gene").join(own, on="gene")
-    genes.insert(0, "genotype", genotype.name)
-    row |= {
         "n_genes_tested": len(genes),
         "n_genes": int((genes["q"] < settings.q_below).sum()),
         "slope": slope.slope,
@@ -240,19 +287,22 @@ def _beside_image(
     """Facts of the image's answer, a row a feature, and the answer of each unit (1, 0, NaN)."""
     able = genotype.comparable & np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
     carrier, kind, xy_um = genotype.carrier[able], cells.kind[able], cells.xy_um[able]
-    image = settings.image
+    image, own = settings.image, within_kinds(features[able], kind)
+    answers = np.full(len(able), np.nan)
+    empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
+    untold = dict.fromkeys(IMAGE_KEYS, np.nan) | {"n_features": np.nan}
+    if own.empty:
+        LOG.warning("%s: no feature has values that vary within kinds of cells", genotype.name)
+        return untold, empty, answers
     block_um = settings.block_um or usual_block_um(xy_um, image.buffer_um)
     parts = blocked_parts(xy_um, block_um, image.buffer_um, image.n_folds, seed)
     parts = [part for part in parts if 0 < carrier[part.learnt].sum() < len(part.learnt)]
-    answers = np.full(len(able), np.nan)
     if len(parts) < 2:
         LOG.warning(
             "%s: units lie in too few blocks of %.4g um to predict from the image what was not "
             "learnt from", genotype.name, block_um,
         )  # fmt: skip
-        empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
-        return dict.fromkeys(IMAGE_KEYS, np.nan) | {"n_features": np.nan}, empty, answers
-    own = within_kinds(features[able], kind)
+        return untold, empty, answers
     others = list(territories(carrier, kind, xy_um, settings.matching.n_maps, seed))
     told = features_told(own, carrier, others, parts, image)
     facts, found = told_by_image(own, carrier, others, xy_um, parts, block_um, seed)

@@ -22,8 +22,12 @@ def neighbour_pools(xy_um: np.ndarray, kind: np.ndarray, n: int) -> sparse.csr_m
         own = np.flatnonzero(kind == name)
         k = min(n, len(own))
         _, nearest = cKDTree(xy_um[own]).query(xy_um[own], k=k)
+        nearest = np.asarray(nearest).reshape(len(own), k)
+        # Of more than k units at one place, the unit itself may not be among the nearest.
+        absent = np.flatnonzero(~(nearest == np.arange(len(own))[:, None]).any(axis=1))
+        nearest[absent, -1] = absent
         rows.append(np.repeat(own, k))
-        columns.append(own[np.asarray(nearest).ravel()])
+        columns.append(own[nearest.ravel()])
     row, column = np.concatenate(rows), np.concatenate(columns)
     ones = np.ones(len(row), dtype=np.float32)
     return sparse.csr_matrix((ones, (row, column)), shape=(len(kind), len(kind)))

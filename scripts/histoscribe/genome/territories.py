@@ -50,6 +50,8 @@ def smoothness(
     pairs = np.concatenate([pairs[:, pairs[0] != pairs[1]], _near_pairs(xy_um, rng)], axis=1)
     apart = np.linalg.norm(xy_um[pairs[0]] - xy_um[pairs[1]], axis=1)
     extent = float(np.linalg.norm(np.ptp(xy_um, axis=0)))
+    if not extent:
+        return 0.0, 1.0
     nearest = extent / np.sqrt(len(rows))
     edges = np.quantile(apart, np.linspace(0, 1, N_DISTANCES + 1)[1:-1])
     place = np.searchsorted(edges, apart)

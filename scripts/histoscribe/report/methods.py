@@ -364,9 +364,11 @@ def _genotypes(facts: RunFacts, results: Results) -> Iterator[str]:
         )
     if len(inferred) < len(results.genotypes):
         yield f"{'Other genotypes' if inferred else 'Genotypes'} were those of given DNA."
+    reach_um = settings["reach_um"]
+    reach = "150 µm (spots: four times their distance)" if reach_um is None else f"{reach_um:g} µm"
     yield (
-        f"Carriers of a genotype were set beside others of the same kind within "
-        f"{settings['reach_um']:g} µm by overlap weights {cite('overlap')}, and differences of "
+        f"Carriers of a genotype were set beside others of the same kind within {reach} by overlap "
+        f"weights {cite('overlap')}, and differences of "
         f"log1p expression beside those of {settings['n_maps']} territories of chance, as large "
         f"and as ragged {cite('viladomat')}, less what these share with the genotype "
         f"{cite('freedman')}; q values are Benjamini and Hochberg's. Dosage is the slope of log2 "
