@@ -33,8 +33,8 @@ def dna_of(cells, clones=("plain", "changed"), with_copies=True):
     table = pd.DataFrame({"clone": clone}, index=cells.names)
     table.loc[~is_tumour, "clone"] = np.nan
     if with_copies:
-        table["chr3"] = np.where(is_changed, 3.0, 2.0)
-        table["chr6"] = np.where(is_changed, 1.0, 2.0)
+        table["chr2"] = np.where(is_changed, 3.0, 2.0)
+        table["chr5"] = np.where(is_changed, 1.0, 2.0)
     return DnaFeatures(table, {c: "clone" if c == "clone" else "segment" for c in table})
 
 
@@ -100,20 +100,20 @@ def test_altered_genes_and_their_dosage_are_found(found):
     assert row["slope"] == pytest.approx(1, abs=0.1) and row["n_altered_genes"] == is_altered.sum()
     segments = found.dosage.set_index("segment")
     assert segments["n_genes"].sum() == len(genes)
-    for name, factor in (("chr3", 1.5), ("chr6", 0.5), ("elsewhere", 1.0)):
+    for name, factor in (("chr2", 1.5), ("chr5", 0.5), ("elsewhere", 1.0)):
         assert segments.loc[name, "log2_copies"] == pytest.approx(np.log2(factor))
         assert segments.loc[name, "log2_ratio"] == pytest.approx(np.log2(factor), abs=0.12)
 
 
 def test_inferred_segments_have_no_copies(cells):
     called = pd.DataFrame(
-        {"clone": ["changed", "plain"], "chromosome": ["chr3", "chr6"], "start": [1, 1],
+        {"clone": ["changed", "plain"], "chromosome": ["chr2", "chr5"], "start": [1, 1],
          "end": [60_000_000, 60_000_000], "call": ["gain", "gain"]}
     )  # fmt: skip
     found = found_of(cells, dna_of(cells, with_copies=False), called=called)
     segments = found.dosage.set_index("segment")
-    assert set(segments.index) == {"chr3:1-60000000 gain", "elsewhere"}
-    assert np.isnan(segments.loc["chr3:1-60000000 gain", "log2_copies"])
+    assert set(segments.index) == {"chr2:1-60000000 gain", "elsewhere"}
+    assert np.isnan(segments.loc["chr2:1-60000000 gain", "log2_copies"])
     assert np.isnan(found.carriers.loc[0, "slope"]) and found.genes["log2_copies"].isna().all()
     assert found.image.empty and "image: changed" not in found.units
 
