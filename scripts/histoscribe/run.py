@@ -285,7 +285,7 @@ def _is_dna_file(path: Path) -> bool:
 def _split_problems(sections: list[Section], sheet: str, config: dict) -> list[str]:
     problems = []
     is_modelled = any(s.split != "none" for s in sections)
-    of_files = config["integrations"] or config["morphology_maps"]
+    of_files = config["integrations"] or config["morphology_maps"] or config["genotypes"]
     is_modelled |= not sections and not of_files
     trains = any(s.split == "train" for s in sections)
     if is_modelled and not trains and config["bundle"] is None:
