@@ -117,6 +117,9 @@ def _file_problems(entry: GenotypeEntry) -> list[str]:
     if entry.encoder is not None:
         remedy = "Leave encoder out: a file brings its own features."
         problems.append(problem(f"{entry.where}/encoder", entry.encoder, "none", remedy))
+    if entry.is_inferred and entry.dna is not None:
+        remedy = "Say clones: dna, or leave the file out."
+        problems.append(problem(f"{entry.where}/dna", str(entry.dna), "none to infer", remedy))
     if not entry.is_inferred and entry.dna is None:
         expected = "a file of DNA, since clones is dna"
         problems.append(problem(f"{entry.where}/dna", "none", expected, "Name it."))
