@@ -45,7 +45,7 @@ IMAGE = {
     "image_accuracy": 0.8, "image_low": 0.7, "image_high": 0.9, "image_by_chance": 0.52,
     "image_p": 0.01, "n_features": 2,
 }  # fmt: skip
-WORKS = {"tirosh", "infercnvpy", "overlap", "freedman", "viladomat"}
+WORKS = {"tirosh", "infercnvpy", "overlap", "viladomat"}
 
 
 def carriers(**changes):
@@ -355,7 +355,7 @@ def test_methods_and_works_follow_what_was_done():
     assert "Copies along the genome (g) were inferred" in "\n".join(found.paragraphs)
     facts, results = report_of({"sample": "s3", "clones": "dna"})
     given_dna = methods(facts, results, {})
-    assert WORKS & set(given_dna.cited) == {"overlap", "freedman", "viladomat"}
+    assert WORKS & set(given_dna.cited) == {"overlap", "viladomat"}
     assert "Genotypes were those of given DNA." in "\n".join(given_dna.paragraphs)
     assert not WORKS & set(methods(run_of(), Results(), {}).cited)
 

@@ -248,8 +248,8 @@ def test_a_proof_that_fails_says_why(rows, words):
 
 COPY_NUMBER = {
     "pool_umi": 1, "most_pooled": 2, "least_count": 3, "window_genes": 4, "least_genes": 5,
-    "exclude": ["HLA-*"], "least_log2": 6, "least_units": 7, "p_below": 0.01, "n_shuffles": 1999, "max_units": 8,
-    "least_proof": 9,
+    "exclude": ["HLA-*"], "least_log2": 6, "least_units": 7, "p_below": 0.01,
+    "n_shuffles": 1999, "max_units": 8, "least_proof": 9,
 }  # fmt: skip
 
 

@@ -20,7 +20,6 @@ LEAST_SPREAD = 1e-12
 USUAL_REACH_UM = 150.0
 REACH_OF_SPACING = 4 / 1.5  # of the typical reach, which is one and a half times the spacing
 PAIRS_AT_ONCE = 10_000_000  # of neighbours, 24 bytes each
-MOST_ALIKE = 0.8  # a moved genotype that is nearly the given one says nothing of chance
 GENE_COLUMNS = [
     "gene", "log2_fold_change", "mean_carriers", "mean_others", "difference", "z", "p", "q",
 ]  # fmt: skip
@@ -98,10 +97,11 @@ def associate(
     """A row a gene: GENE_COLUMNS, by falling |z|; of comparable units alone.
 
     `values` (n_units, n_genes) log1p expression, `carrier` (n_units,) bool, `kind` text. The
-    difference is of means of matched units; z is by the spread of the differences that moved
-    genotypes give, p two-sided by all genes' moved differences, each scaled by its own spread; q is
-    Benjamini & Hochberg's. A moved genotype shares units with the given one, whose own difference
-    is taken out of it (Freedman & Lane, J Bus Econ Stat 1983).
+    difference is of means of matched units; z is by the spread of the differences that
+    territories of chance give, p two-sided by all genes' differences by chance, each scaled by its
+    own spread; q is Benjamini & Hochberg's. Differences are per length of the weights, which are
+    worth more units in some territories than in others. Where carriers differ in truth, territories
+    of chance do so, too, as far as they overlap: few and large ones show less than there is.
     """
     others = territories(carrier, kind, xy_um, settings.n_maps, seed)
     genotypes = np.column_stack([carrier, *others])
@@ -110,19 +110,15 @@ def associate(
     if not weights.any():
         raise ValueError("no carrier has others of its kind in reach")
     difference = values.T @ weights
-    chance, overlap = [], []
+    chance = []
     for other, near in zip(genotypes.T[1:], share.T[1:], strict=True):
         moved = matched_weights(other, kind, near)
-        alike = float(moved @ carrier)  # how many more of its carriers are carriers
-        if moved.any() and abs(alike) <= MOST_ALIKE:
-            left = (moved - alike * weights) / np.sqrt(1 - alike**2)
-            chance.append(values.T @ (left / np.linalg.norm(moved)))
-            overlap.append(alike**2)
+        if moved.any():
+            chance.append(values.T @ (moved / np.linalg.norm(moved)))
     chance = np.array(chance).reshape(-1, len(genes))
     spread = chance.std(axis=0) if len(chance) else np.zeros(len(genes))
     scale = np.where(spread > LEAST_SPREAD, spread, np.inf)
-    # Territories that are few can't differ by much: what was taken out was a part of chance.
-    z = difference / np.linalg.norm(weights) / scale * np.sqrt(1 - np.mean(overlap or 0.0))
+    z = difference / np.linalg.norm(weights) / scale
     pooled = np.sort(np.abs(chance / scale).ravel())
     p = (1 + len(pooled) - np.searchsorted(pooled, np.abs(z))) / (1 + len(pooled))
     linear = values.copy()

@@ -7,6 +7,7 @@ import numpy as np
 from histoscribe.genome.contrast import Contrast
 
 LEAST_SPREAD = 1e-6  # of log2 copies
+ALTERED_FROM = 0.1  # log2 copies: what a few odd cells among others make is none
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def dosage(of: Contrast, log2_copies: np.ndarray) -> Dosage:
     1 where expression is proportional to copies, 0 where it does not follow them; NaN without
     altered genes. The intercept takes up that shares sum to one.
     """
-    n_altered = int((np.abs(log2_copies) > LEAST_SPREAD).sum())
+    n_altered = int((np.abs(log2_copies) >= ALTERED_FROM).sum())
     if not n_altered:
         return Dosage(np.nan, np.nan, np.nan, 0)
     x = log2_copies - np.average(log2_copies, weights=of.weight)

@@ -28,7 +28,7 @@ from histoscribe.genome.association import (
 from histoscribe.genome.cells import Cells
 from histoscribe.genome.contrast import Contrast
 from histoscribe.genome.dna import DnaFeatures
-from histoscribe.genome.dosage import dosage
+from histoscribe.genome.dosage import ALTERED_FROM, dosage
 from histoscribe.genome.genotypes import Genotype, genotypes_of, log2_copies
 from histoscribe.genome.segments import ELSEWHERE
 from histoscribe.genome.territories import territories
@@ -258,7 +258,7 @@ def _segments_of(
         inside = (places["chromosome"] == one["chromosome"]).to_numpy()
         if not np.isnan(one["start"]):
             inside &= middle.between(one["start"], one["end"]).to_numpy()
-        if called is not None or np.any(copies[inside] != 0):
+        if called is not None or np.any(np.abs(copies[inside]) >= ALTERED_FROM):
             segment[inside] = one["segment"]
     return segment
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from histoscribe.genome.entries import PREDICTED
 from histoscribe.genome.segments import BESIDE_OTHERS, ELSEWHERE, GAIN, LOSS
+from histoscribe.genome.words import PREDICTED
 from histoscribe.report.caution import NOTE, WARNING, Caution
 from histoscribe.report.facts import RunFacts
 from histoscribe.report.results import GenotypeTables, Results

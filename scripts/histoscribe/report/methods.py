@@ -370,10 +370,9 @@ def _genotypes(facts: RunFacts, results: Results) -> Iterator[str]:
         f"Carriers of a genotype were set beside others of the same kind within {reach} by overlap "
         f"weights {cite('overlap')}, and differences of "
         f"log1p expression beside those of {settings['n_maps']} territories of chance, as large "
-        f"and as ragged {cite('viladomat')}, less what these share with the genotype "
-        f"{cite('freedman')}; q values are Benjamini and Hochberg's. Dosage is the slope of log2 "
-        "expression of genes on log2 copies; whether the image tells carriers was asked in blocks "
-        "of tissue unseen."
+        f"and as ragged {cite('viladomat')}; q values are Benjamini and Hochberg's. Dosage is the "
+        "slope of log2 expression of genes on log2 copies; whether the image tells carriers was "
+        "asked in blocks of tissue unseen."
     )
 
 
