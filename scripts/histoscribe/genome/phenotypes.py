@@ -89,34 +89,8 @@ def find_phenotypes(
     Raises UserError where no kind of cells has carriers and others; of inferred clones tables are
     then empty, since expression may show but one.
     """
-    found = genotypes_of(dna, cells.kind, settings.matching.least_units)
     is_inferred = called is not None
-    if (dna.table.nunique() < 2).all() and not is_inferred:
-        known = dna.table.dropna(axis=1, how="all")
-        values = ", ".join(f"{name} {known[name].dropna().iloc[0]}" for name in known)
-        raise UserError(
-            problem(
-                where,
-                f"the same DNA of all {int(dna.is_known.sum())} units: {values[:200] or 'unknown'}",
-                "two clones, or a mutation or segment that some units have and others don't",
-                "There is nothing to set beside each other: leave the entry out.",
-            )
-        )
-    if not found and is_inferred:
-        LOG.warning("%s: no two clones to set beside each other: tables stay empty", where)
-    elif not found:
-        kinds = pd.Series(cells.kind).value_counts().head(10)
-        named = ", ".join(f"{kind} ({n})" for kind, n in kinds.items())
-        least = settings.matching.least_units
-        raise UserError(
-            problem(
-                where,
-                f"no kind of cells with {least} carriers and {least} others of a genotype, of "
-                f"{named}",
-                "cells of one kind that differ in genotype",
-                "Without them, composition would pose as genotype. Lower association.least_units?",
-            )
-        )
+    found = _genotypes(dna, cells, settings.matching.least_units, is_inferred, where)
     tables = {name: [] for name in ("carriers", "genes", "dosage", "image")}
     units = pd.DataFrame(cells.xy_um, columns=["x_um", "y_um"])
     units.insert(0, "unit", cells.names)
@@ -144,6 +118,39 @@ def find_phenotypes(
         _stacked(tables["image"], ["genotype", *FEATURE_COLUMNS]),
         units,
     )
+
+
+def _genotypes(
+    dna: DnaFeatures, cells: Cells, least_units: int, is_inferred: bool, where: str
+) -> list[Genotype]:
+    """Genotypes with others of one kind beside them; none is an error, but of inferred ones."""
+    found = genotypes_of(dna, cells.kind, least_units)
+    if (dna.table.nunique() < 2).all() and not is_inferred:
+        known = dna.table.dropna(axis=1, how="all")
+        values = ", ".join(f"{name} {known[name].dropna().iloc[0]}" for name in known)
+        raise UserError(
+            problem(
+                where,
+                f"the same DNA of all {int(dna.is_known.sum())} units: {values[:200] or 'unknown'}",
+                "two clones, or a mutation or segment that some units have and others don't",
+                "There is nothing to set beside each other: leave the entry out.",
+            )
+        )
+    if not found and is_inferred:
+        LOG.warning("%s: no two clones to set beside each other: tables stay empty", where)
+    elif not found:
+        kinds = pd.Series(cells.kind).value_counts().head(10)
+        named = ", ".join(f"{kind} ({n})" for kind, n in kinds.items())
+        raise UserError(
+            problem(
+                where,
+                f"no kind of cells with {least_units} carriers and {least_units} others of a "
+                f"genotype, of {named}",
+                "cells of one kind that differ in genotype",
+                "Without them, composition would pose as genotype. Lower association.least_units?",
+            )
+        )
+    return found
 
 
 def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
