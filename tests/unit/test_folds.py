@@ -32,7 +32,19 @@ def defaults(repository):
 def section(sample, donor, split, image=None):
     image = Path(image or f"{sample}.tif")
     return Section(
-        sample, donor, "visium_hd", Path(sample), image, None, "bin", split, None, None, None, {}
+        sample,
+        donor,
+        "visium_hd",
+        Path(sample),
+        image,
+        None,
+        "bin",
+        split,
+        None,
+        None,
+        None,
+        None,
+        {},
     )
 
 
