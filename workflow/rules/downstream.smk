@@ -52,11 +52,16 @@ def annotated():
     return sources() if config["annotation"]["enabled"] else []
 
 
-def expression_of_source(wildcards):
+def expression_file(source, sample):
     """The measured counts or the prediction of a section."""
-    if wildcards.source == MEASURED:
-        return "<results>/sections/{sample}/units.h5ad"
-    return "<results>/{source}/predicted/{sample}.h5ad"
+    if source == MEASURED:
+        return f"<results>/sections/{sample}/units.h5ad"
+    return f"<results>/{source}/predicted/{sample}.h5ad"
+
+
+def expression_of_source(wildcards):
+    """These, of the wildcards."""
+    return expression_file(wildcards.source, wildcards.sample)
 
 
 def blocks_of_source(wildcards):

@@ -68,13 +68,6 @@ def shown_source(entry):
     return next(s for s, sample in annotated() if s != MEASURED and sample == entry.sample)
 
 
-def units_of(source, sample):
-    """The expression of a section by a source."""
-    if source == MEASURED:
-        return f"<results>/sections/{sample}/units.h5ad"
-    return f"<results>/{source}/predicted/{sample}.h5ad"
-
-
 def cells_input(entry, source, sample):
     """The file that says what the units of a section are, as an input."""
     if entry.cells == LABELS:
@@ -99,7 +92,7 @@ def copy_number_inputs(wildcards):
         return {"units": str(entry.file)}
     source = shown_source(entry)
     files = {
-        "units": units_of(source, entry.sample),
+        "units": expression_file(source, entry.sample),
         "cells": cells_input(entry, source, entry.sample),
     }
     if entry.is_predicted:
@@ -135,7 +128,7 @@ def pictured_genotype(wildcards):
         files["segments"] = "<results>/genotypes/{genotype}/segments.tsv"
     if entry.sample is None:
         return {**files, "places": str(entry.file)}
-    files["places"] = units_of(shown_source(entry), entry.sample)
+    files["places"] = expression_file(shown_source(entry), entry.sample)
     files["slide"] = f"<results>/sections/{entry.sample}/image.ome.tif"
     outlines = OUTLINED.get(RUN.sections[entry.sample].unit)
     if outlines:
@@ -164,7 +157,7 @@ def proving_inputs(wildcards):
         first.setdefault(sample, f"{experiment}/{fold}")
     for sample, source in first.items():
         for name, of in (("measured", MEASURED), ("predicted", source)):
-            files[name].append(units_of(of, sample))
+            files[name].append(expression_file(of, sample))
             files[f"{name}_cells"].append(cells_input(entry, of, sample))
     return files
 

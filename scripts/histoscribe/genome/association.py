@@ -1,7 +1,7 @@
 """What a genotype goes with: expression of carriers beside matched neighbours of the same kind.
 
 Clones and events lie in territories, and neighbours are alike whatever their genotype. A genotype
-is therefore set beside what the same territories, moved over the section, would show.
+is therefore set beside what territories of chance, as large and as ragged, would show.
 """
 
 from dataclasses import dataclass
@@ -112,9 +112,9 @@ def associate(
     difference = values.T @ weights
     chance = []
     for other, near in zip(genotypes.T[1:], share.T[1:], strict=True):
-        moved = matched_weights(other, kind, near)
-        if moved.any():
-            chance.append(values.T @ (moved / np.linalg.norm(moved)))
+        drawn = matched_weights(other, kind, near)
+        if drawn.any():
+            chance.append(values.T @ (drawn / np.linalg.norm(drawn)))
     chance = np.array(chance).reshape(-1, len(genes))
     spread = chance.std(axis=0) if len(chance) else np.zeros(len(genes))
     scale = np.where(spread > LEAST_SPREAD, spread, np.inf)

@@ -48,7 +48,7 @@ def read_cells(
     prediction's values become counts drawn at 1,000 molecules a unit, as if it were measured.
     """
     section = read_section(where, units, is_predicted)
-    read = read_h5ad(units, ())
+    read = ad.read_h5ad(units, backed="r")  # the section has its counts already
     facts = recall(read.uns)
     if answers is None:
         if cells not in read.obs:
@@ -59,6 +59,7 @@ def read_cells(
         kind = read_labels(answers, read, facts["unit_size_um"], facts["um_per_px"])
     else:
         kind = read_h5ad(answers).obs["type"].astype(object)
+    read.file.close()
     kind = kind.reindex(section.units)
     text = kind.astype(str)
     known = (kind.notna() & ~text.str.lower().isin((*UNLABELLED, UNKNOWN))).to_numpy()
