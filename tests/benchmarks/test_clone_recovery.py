@@ -11,11 +11,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from histoscribe.expression import log_normalised
 from histoscribe.genome.association import (
-    AssociationSettings,
     associate,
     matched_contrast,
     matched_weights,
-    shares_near,
     usual_reach_um,
 )
 from histoscribe.genome.copy_number import CopyNumberSettings, infer_copy_number
@@ -28,7 +26,7 @@ SEEDS = range(10)
 EDGE_UM = 900
 LEAST_SHARE = 0.02  # of units that express a gene which is tested
 N_NULL = 8  # genotypes of chance of each sort, a seed
-MATCHING = AssociationSettings()
+N_MAPS = 200
 
 
 def section(seed, dosage):
@@ -61,9 +59,8 @@ def true_slope(units, cells):
     own = (units.obs["true_clone"] != "none").to_numpy()
     carrier = (units.obs["true_clone"] == "clone 1").to_numpy()[own]
     kind, xy_um, counts = cells.kind[own], cells.xy_um[own], cells.counts[own]
-    share = shares_near(carrier[:, None], kind, xy_um, usual_reach_um(xy_um))
     weights = np.zeros(len(own))
-    weights[own] = matched_weights(carrier, kind, share[:, 0])
+    weights[own] = matched_weights(carrier[None], kind, xy_um, usual_reach_um(xy_um))[0]
     tested = np.asarray((counts > 0).mean(axis=0)).ravel() >= LEAST_SHARE
     copies = log2_copies(true_dna(units), cells.var[tested], weights)
     return dosage(matched_contrast(counts[:, tested], weights[own], copies.astype(str)), copies)
@@ -97,8 +94,10 @@ def rates(cells, genotypes, seed):
     values = log_normalised(values, 1000).X[:, tested].astype(np.float64)
     found = []
     for carrier in genotypes:
-        names = cells.var.index[tested]
-        table = associate(values, names, carrier[own], kind, xy_um, MATCHING, seed)
+        others = np.array(list(territories(carrier[own], kind, xy_um, N_MAPS, seed)))
+        carriers = np.concatenate([carrier[own][None], others])
+        weights = matched_weights(carriers, kind, xy_um, usual_reach_um(xy_um))
+        table = associate(values, cells.var.index[tested], weights[0], weights[1:])
         found.append(((table["p"] < 0.05).mean(), (table["q"] < 0.05).mean()))
     return np.array(found)
 

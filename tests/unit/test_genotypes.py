@@ -7,7 +7,6 @@ from made_up_cells import made_up_places
 from scipy import sparse
 
 from histoscribe.genome.association import (
-    AssociationSettings,
     associate,
     matched_contrast,
     matched_weights,
@@ -43,9 +42,7 @@ def cells():
 
 
 def weights_of(carrier, kind, xy_um, reach_um=150.0):
-    return matched_weights(
-        carrier, kind, shares_near(carrier[:, None], kind, xy_um, reach_um)[:, 0]
-    )
+    return matched_weights(carrier[None], kind, xy_um, reach_um)[0]
 
 
 def test_only_kinds_with_both_are_compared():
@@ -193,7 +190,12 @@ def values_on(xy_um, seed, n_genes=120):
 
 
 NAMES = pd.Index([f"GENE{i}" for i in range(120)])
-MATCHING = AssociationSettings(n_maps=80)
+
+
+def table_of(values, carrier, kind, xy_um, seed=0):
+    others = np.array(list(territories(carrier, kind, xy_um, 80, seed)))
+    by_chance = matched_weights(others, kind, xy_um, 150.0)
+    return associate(values, NAMES, weights_of(carrier, kind, xy_um), by_chance)
 
 
 @pytest.mark.parametrize("is_smooth", [False, True])
@@ -205,7 +207,7 @@ def test_chance_alone_is_below_five_per_cent_as_often(is_smooth):
         xy_um, kind = rng.uniform(0, 600, (N, 2)), np.where(rng.random(N) < 0.7, "tumour", "T")
         field = random_field(xy_um, 150, 0.1, rng) if is_smooth else rng.random(N)
         carrier = field > np.median(field)
-        table = associate(values_on(xy_um, seed), NAMES, carrier, kind, xy_um, MATCHING, seed)
+        table = table_of(values_on(xy_um, seed), carrier, kind, xy_um, seed)
         share.append((table["p"] < 0.05).mean())
     assert 0.035 < np.mean(share) < 0.075, share
 
@@ -219,7 +221,7 @@ def test_planted_genes_are_found(cells):
     linear[carrier, 0] += rng.poisson(2.5, carrier.sum())
     linear[carrier, 1] = 0
     values = sparse.csr_matrix(np.log1p(linear))
-    table = associate(values, NAMES, carrier, kind, xy_um, MATCHING, 0)
+    table = table_of(values, carrier, kind, xy_um)
     assert set(table["gene"][:2]) == {"GENE0", "GENE1"}
     found = table.set_index("gene")
     assert (found.loc[["GENE0", "GENE1"], "q"] < 0.05).all()
@@ -240,7 +242,7 @@ def test_a_gene_of_a_kind_is_none_of_a_genotype(cells):
     carrier = rng.random(N) < np.where(kind == "tumour", 0.7, 0.2)
     values = np.log1p(rng.poisson(1.0, (N, 120)).astype(float))
     values[:, 0] = np.log1p(rng.poisson(np.where(kind == "tumour", 12, 1)))
-    table = associate(sparse.csr_matrix(values), NAMES, carrier, kind, xy_um, MATCHING, 0)
+    table = table_of(sparse.csr_matrix(values), carrier, kind, xy_um)
     assert table.set_index("gene").loc["GENE0", "q"] > 0.05
 
 

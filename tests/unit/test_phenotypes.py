@@ -269,6 +269,6 @@ def test_settings_come_from_their_keys():
 
 
 def test_shuffles_too_few_to_find_anything_are_refused():
-    words = "here, copy_number: found n_shuffles 499, .* 0.01 of 5 .* Set n_shuffles above 500"
+    words = "here, copy_number: found n_shuffles 99, .* least p is 0.01.* Set n_shuffles above 99"
     with pytest.raises(UserError, match=words):
-        copy_number_settings(COPY_NUMBER | {"n_shuffles": 499}, "here")
+        copy_number_settings(COPY_NUMBER | {"n_shuffles": 99}, "here")

@@ -187,4 +187,4 @@ def test_a_config_is_checked_before_anything_runs(workplace):
     assert "genotypes/g/reference: found none" in said
     few = config(workplace, "few", {"n_shuffles": 99}, inferred=INFERRED)
     said = workplace.fail(*tables("few", "inferred", "clones.tsv"), "--configfile", few)
-    assert "n_shuffles 99, whose least p is 0.05" in said
+    assert "n_shuffles 99, whose least p is 0.01" in said

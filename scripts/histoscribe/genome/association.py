@@ -13,7 +13,6 @@ from scipy.spatial import cKDTree
 from scipy.stats import false_discovery_control
 
 from histoscribe.genome.contrast import Contrast, contrast
-from histoscribe.genome.territories import territories
 from histoscribe.neighbourhood import typical_reach, within
 
 LEAST_SPREAD = 1e-12
@@ -63,14 +62,20 @@ def shares_near(
     return share
 
 
-def matched_weights(carrier: np.ndarray, kind: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Weights (n_units,) of carriers, which sum to 1, and of others, which sum to -1.
+def matched_weights(
+    carriers: np.ndarray, kind: np.ndarray, xy_um: np.ndarray, reach_um: float
+) -> np.ndarray:
+    """Weights (k, n_units) of several genotypes' carriers, which sum to 1, and of others, to -1.
 
-    Each unit weighs as much as its neighbours of the same kind are of the other side (`share` of
-    carriers, (n_units,), of `shares_near`), so that both sides are the same kinds at the same
-    places (overlap weights; Li et al., J Am Stat Assoc 2018). All 0 where no carrier has others in
-    reach.
+    `carriers` (k, n_units) bool. Each unit weighs as much as its neighbours of the same kind within
+    `reach_um` are of the other side, so that both sides are the same kinds at the same places
+    (overlap weights; Li et al., J Am Stat Assoc 2018). All 0 where no carrier has others in reach.
     """
+    share = shares_near(carriers.T, kind, xy_um, reach_um)
+    return np.array([_balanced(*one, kind) for one in zip(carriers, share.T, strict=True)])
+
+
+def _balanced(carrier: np.ndarray, share: np.ndarray, kind: np.ndarray) -> np.ndarray:
     weights = np.where(carrier, 1 - share, -share)
     for name in np.unique(kind):
         own = kind == name
@@ -86,36 +91,24 @@ def matched_weights(carrier: np.ndarray, kind: np.ndarray, share: np.ndarray) ->
 
 
 def associate(
-    values: sparse.csr_matrix,
-    genes: pd.Index,
-    carrier: np.ndarray,
-    kind: np.ndarray,
-    xy_um: np.ndarray,
-    settings: AssociationSettings,
-    seed: int,
+    values: sparse.csr_matrix, genes: pd.Index, weights: np.ndarray, by_chance: np.ndarray
 ) -> pd.DataFrame:
     """A row a gene: GENE_COLUMNS, by falling |z|; of comparable units alone.
 
-    `values` (n_units, n_genes) log1p expression, `carrier` (n_units,) bool, `kind` text. The
-    difference is of means of matched units; z is by the spread of the differences that
-    territories of chance give, p two-sided by all genes' differences by chance, each scaled by its
-    own spread; q is Benjamini & Hochberg's. Differences are per length of the weights, which are
-    worth more units in some territories than in others. Where carriers differ in truth, territories
-    of chance do so, too, as far as they overlap: few and large ones show less than there is.
+    `values` (n_units, n_genes) log1p expression; `weights` (n_units,) that match carriers with
+    others, and those of territories of chance, `by_chance` (n_maps, n_units). The difference is of
+    means of matched units; z is by the spread of the differences that territories of chance give,
+    p two-sided by all genes' differences by chance, each scaled by its own spread; q is Benjamini &
+    Hochberg's. Differences are per length of the weights, which are worth more units in some
+    territories than in others. Where carriers differ in truth, territories of chance do so, too, as
+    far as they overlap: few and large ones show less than there is.
     """
-    others = territories(carrier, kind, xy_um, settings.n_maps, seed)
-    genotypes = np.column_stack([carrier, *others])
-    share = shares_near(genotypes, kind, xy_um, settings.reach_um or usual_reach_um(xy_um))
-    weights = matched_weights(carrier, kind, share[:, 0])
     if not weights.any():
         raise ValueError("no carrier has others of its kind in reach")
     difference = values.T @ weights
-    chance = []
-    for other, near in zip(genotypes.T[1:], share.T[1:], strict=True):
-        drawn = matched_weights(other, kind, near)
-        if drawn.any():
-            chance.append(values.T @ (drawn / np.linalg.norm(drawn)))
-    chance = np.array(chance).reshape(-1, len(genes))
+    by_chance = by_chance[by_chance.any(axis=1)]
+    lengths = np.linalg.norm(by_chance, axis=1, keepdims=True)
+    chance = (values.T @ (by_chance / lengths).T).T
     spread = chance.std(axis=0) if len(chance) else np.zeros(len(genes))
     scale = np.where(spread > LEAST_SPREAD, spread, np.inf)
     z = difference / np.linalg.norm(weights) / scale

@@ -31,7 +31,6 @@ from histoscribe.genome.segments import (
 N_COMPONENTS = 10
 MIXED_COMPONENTS = 5
 SINGLE_COMPONENTS = 4
-N_CANDIDATES = 1 + SINGLE_COMPONENTS  # splits looked at; p is multiplied by their number
 N_ROUNDS = 5  # of telling each unit's clone anew
 
 
@@ -96,8 +95,8 @@ def find_clones(
     `profile_of` some units gives their profiles (n, n_windows), by molecules of one half; `few`
     (n_units, n_units) is 1 for a few neighbours. Units are split in two again and again, by the
     split of the profile (a mixture on its components, or on one of them) whose genes shift most
-    with their neighbours in the other half, as long as p, times the number of splits tried, stays
-    below and a segment differs in both halves. After each split every unit's clone is told anew,
+    with their neighbours in the other half, as long as p stays below and a segment differs in both
+    halves. After each split every unit's clone is told anew,
     and at last by all molecules, by the segments that clones differ in.
     """
     label, p = np.zeros(one.shape[0], dtype=np.int64), [1.0]
@@ -134,26 +133,27 @@ def _best_split(
     n_shuffles: int,
     seed: int,
 ) -> tuple[np.ndarray | None, float]:
-    """A mask (n_units,) of one of two groups, and p times the number of splits tried."""
+    """A mask (n_units,) of one of two groups, and p of the best of the splits that were tried."""
     if profile.shape[1] < 2:  # less its median, one window says nothing
         return None, 1.0
     parts = components(genome.without_known(profile))
     tried = [parts[:, :MIXED_COMPONENTS]]
     tried += [parts[:, [i]] for i in range(min(SINGLE_COMPONENTS, parts.shape[1]))]
-    best: tuple[float, np.ndarray | None, float] = (-np.inf, None, 1.0)
-    for columns in tried:
-        mask = _in_two(columns, seed)
-        if min(mask.sum(), (~mask).sum()) < least:
-            continue
-        found, again = (
-            contrast(summed(half, mask), summed(half, ~mask), genome.known) for half in (one, other)
-        )
-        if not _has_segment(found, again, genome):
-            continue
-        aligned, p = alignment(again, genome.windows, n_shuffles, seed)
-        if aligned > best[0]:
-            best = (aligned, mask, p)
-    return best[1], min(best[2] * N_CANDIDATES, 1.0)
+    masks = [_in_two(columns, seed) for columns in tried]
+    masks = [mask for mask in masks if min(mask.sum(), (~mask).sum()) >= least]
+    if not masks:
+        return None, 1.0
+    found, again = (
+        [contrast(summed(half, mask), summed(half, ~mask), genome.known) for mask in masks]
+        for half in (one, other)
+    )
+    far, p = alignment(again, genome.windows, n_shuffles, seed)
+    # A split without a segment is no split, but had its chance, which p counts.
+    able = [_has_segment(*halves, genome) for halves in zip(found, again, strict=True)]
+    if not any(able):
+        return None, 1.0
+    best = int(np.where(able, far, -np.inf).argmax())
+    return masks[best], float(p[best])
 
 
 def _has_segment(found: Contrast, again: Contrast, genome: Genome) -> bool:

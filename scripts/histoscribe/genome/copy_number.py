@@ -220,7 +220,8 @@ def _segments(
             found.append(table)
             if beside == BESIDE_REFERENCE:
                 n_shuffles = settings.clones.n_shuffles
-                p_beside.append(alignment(held_out, genome.windows, n_shuffles, seed)[1])
+                _, p = alignment([held_out], genome.windows, n_shuffles, seed)
+                p_beside.append(float(p[0]))
     return pd.concat(found, ignore_index=True), p_beside
 
 

@@ -1,7 +1,7 @@
 """What each genotype of a section goes with: genes, the dosage of segments, and the image."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import anndata as ad
 import numpy as np
@@ -21,17 +21,15 @@ from histoscribe.genome.association import (
     AssociationSettings,
     associate,
     matched_contrast,
-    matched_weights,
-    shares_near,
     usual_reach_um,
 )
 from histoscribe.genome.cells import Cells
+from histoscribe.genome.comparison import Comparison, comparisons
 from histoscribe.genome.contrast import Contrast
 from histoscribe.genome.dna import DnaFeatures
 from histoscribe.genome.dosage import ALTERED_FROM, dosage
 from histoscribe.genome.genotypes import Genotype, genotypes_of, log2_copies
 from histoscribe.genome.segments import ELSEWHERE
-from histoscribe.genome.territories import territories
 from histoscribe.morphology_map.information import blocked_parts, usual_block_um
 from histoscribe.morphology_map.quadrants import MapSettings
 
@@ -98,18 +96,18 @@ def find_phenotypes(
     units = units.join(dna.table.reset_index(drop=True), rsuffix=" of the DNA")
     found = [one.thinned(settings.max_units, seed) for one in found]
     reach_um = settings.matching.reach_um or usual_reach_um(cells.xy_um)
-    settings = replace(settings, matching=replace(settings.matching, reach_um=reach_um))
-    for genotype in _matched(found, cells, settings.matching, is_inferred, where):
+    for one in comparisons(found, cells, reach_um, is_inferred, where):
+        others = one.by_chance(settings.matching.n_maps, seed)
         row, genes, segments = _beside_genes(
-            cells, dna, places, called, genotype, settings, target_sum, seed
+            one, others, cells, dna, places, called, settings, target_sum
         )
         tables["genes"].append(genes)
         tables["dosage"].append(segments)
         if features is not None:
-            facts, told, answers = _beside_image(cells, features, genotype, settings, seed)
+            facts, told, answers = _beside_image(one, others, features, settings, seed)
             row |= facts
             tables["image"].append(told)
-            units[f"image: {genotype.name}"] = answers
+            units[f"image: {one.genotype.name}"] = answers
         tables["carriers"].append(row)
     return Phenotypes(
         pd.DataFrame(tables["carriers"], columns=CARRIER_COLUMNS),
@@ -159,64 +157,26 @@ def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def _matched(
-    genotypes: list[Genotype],
-    cells: Cells,
-    settings: AssociationSettings,
-    is_inferred: bool,
-    where: str,
-) -> list[Genotype]:
-    """Genotypes of which a carrier has others of its kind in reach; the others with a warning."""
-    is_matched = [_weights(one, cells, settings).any() for one in genotypes]
-    matched = [one for one, is_so in zip(genotypes, is_matched, strict=True) if is_so]
-    apart = [one.name for one, is_so in zip(genotypes, is_matched, strict=True) if not is_so]
-    if not matched and not is_inferred:
-        raise UserError(
-            problem(
-                where,
-                f"no carrier of {', '.join(apart[:10])} within {settings.reach_um:g} um of others "
-                "of its kind",
-                "carriers and others of one kind that lie near each other",
-                "Apart, place would pose as genotype. Raise association.reach_um?",
-            )
-        )
-    for name in apart:
-        LOG.warning(
-            "%s: %s is left out: none of its carriers is within %g um of others of its kind",
-            where, name, settings.reach_um,
-        )  # fmt: skip
-    return matched
-
-
-def _weights(genotype: Genotype, cells: Cells, settings: AssociationSettings) -> np.ndarray:
-    """Weights of the units that can be compared."""
-    able = genotype.comparable
-    carrier, kind = genotype.carrier[able], cells.kind[able]
-    share = shares_near(carrier[:, None], kind, cells.xy_um[able], settings.reach_um)
-    return matched_weights(carrier, kind, share[:, 0])
-
-
 def _beside_genes(
+    compared: Comparison,
+    others: np.ndarray,
     cells: Cells,
     dna: DnaFeatures,
     places: pd.DataFrame,
     called: pd.DataFrame | None,
-    genotype: Genotype,
     settings: PhenotypeSettings,
     target_sum: float | str,
-    seed: int,
 ) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
     """A row of carriers, a table of genes and one of segments."""
+    genotype, carrier, weights = compared.genotype, compared.carrier, compared.weights
     able = genotype.comparable
-    carrier, kind, xy_um = genotype.carrier[able], cells.kind[able], cells.xy_um[able]
     counts = sparse.csr_matrix(cells.counts[able])
     share = np.asarray((counts > 0).mean(axis=0)).ravel()
     tested = np.flatnonzero(share >= settings.least_share)
-    weights = _weights(genotype, cells, settings.matching)
     bare = ad.AnnData(counts, obs={"umi": np.asarray(counts.sum(axis=1)).ravel()})
     values = sparse.csr_matrix(log_normalised(bare, target_sum).X[:, tested], dtype=np.float64)
     names = cells.var.index[tested]
-    genes = associate(values, names, carrier, kind, xy_um, settings.matching, seed)
+    genes = associate(values, names, weights, compared.weights_of(others))
     places = places.iloc[tested]
     whole = np.zeros(len(able))
     whole[able] = weights
@@ -233,7 +193,7 @@ def _beside_genes(
         "n_carriers": int(carrier.sum()),
         "n_others": int((~carrier).sum()),
         "n_unmatched": int((carrier & (weights <= 0)).sum()),
-        "kinds": ", ".join(np.unique(kind)),
+        "kinds": ", ".join(np.unique(compared.kind)),
         "n_genes_tested": len(genes),
         "n_genes": int((genes["q"] < settings.q_below).sum()),
         "slope": slope.slope,
@@ -285,16 +245,19 @@ def _dosage_of_segments(
 
 
 def _beside_image(
-    cells: Cells,
+    compared: Comparison,
+    others: np.ndarray,
     features: pd.DataFrame,
-    genotype: Genotype,
     settings: PhenotypeSettings,
     seed: int,
 ) -> tuple[dict, pd.DataFrame, np.ndarray]:
     """Facts of the image's answer, a row a feature, and the answer of each unit (1, 0, NaN)."""
-    able = genotype.comparable & np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
-    carrier, kind, xy_um = genotype.carrier[able], cells.kind[able], cells.xy_um[able]
-    image, own = settings.image, within_kinds(features[able], kind)
+    genotype, able = compared.genotype, compared.genotype.comparable
+    values = features[able]
+    seen = np.isfinite(values.to_numpy(dtype=np.float64)).all(axis=1)
+    carrier, others = compared.carrier[seen], others[:, seen]
+    kind, xy_um = compared.kind[seen], compared.xy_um[seen]
+    image, own = settings.image, within_kinds(values[seen], kind)
     answers = np.full(len(able), np.nan)
     empty = pd.DataFrame(columns=["genotype", *FEATURE_COLUMNS])
     untold = dict.fromkeys(IMAGE_KEYS, np.nan) | {"n_features": np.nan}
@@ -310,9 +273,8 @@ def _beside_image(
             "learnt from", genotype.name, block_um,
         )  # fmt: skip
         return untold, empty, answers
-    others = list(territories(carrier, kind, xy_um, settings.matching.n_maps, seed))
     told = features_told(own, carrier, others, parts, image)
     facts, found = told_by_image(own, carrier, others, xy_um, parts, block_um, seed)
-    answers[np.flatnonzero(able)] = np.where(found >= 0, found, np.nan)
+    answers[np.flatnonzero(able)[seen]] = np.where(found >= 0, found, np.nan)
     told.insert(0, "genotype", genotype.name)
     return facts | {"n_features": int(told["told_counts"].sum())}, told, answers

@@ -4,7 +4,7 @@ import math
 
 from histoscribe.errors import UserError, problem
 from histoscribe.genome.association import AssociationSettings
-from histoscribe.genome.clones import N_CANDIDATES, CloneSettings
+from histoscribe.genome.clones import CloneSettings
 from histoscribe.genome.copy_number import CopyNumberSettings
 from histoscribe.genome.phenotypes import PhenotypeSettings
 from histoscribe.genome.segments import SegmentSettings
@@ -16,15 +16,14 @@ def copy_number_settings(given: dict, where: str) -> CopyNumberSettings:
 
     Raises UserError, naming `where`, for shuffles too few to find clones.
     """
-    least_p = N_CANDIDATES / (1 + given["n_shuffles"])
+    least_p = 1 / (1 + given["n_shuffles"])
     if least_p >= given["p_below"]:
         raise UserError(
             problem(
                 f"{where}, copy_number",
-                f"n_shuffles {given['n_shuffles']}, whose least p is {least_p:.3g} of "
-                f"{N_CANDIDATES} splits tried",
+                f"n_shuffles {given['n_shuffles']}, whose least p is {least_p:.3g}",
                 f"a p below p_below, {given['p_below']:g}, for clones to be found",
-                f"Set n_shuffles above {math.ceil(N_CANDIDATES / given['p_below'])}.",
+                f"Set n_shuffles above {math.ceil(1 / given['p_below']) - 1}.",
             )
         )
     return CopyNumberSettings(
