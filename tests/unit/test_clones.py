@@ -208,6 +208,26 @@ def test_windows_are_those_of_infercnvpy(window_genes):
     assert found.windows["chromosome"].drop_duplicates().tolist() == starts
 
 
+def test_a_rare_normal_kind_does_not_widen_what_is_normal():
+    places = made_up_places(3, 40)
+    rng = np.random.default_rng(0)
+    rate = np.full((93, len(places)), 20.0)
+    rate[:30, 40:80] *= 3
+    rate[90:, 40:80] *= 3  # three odd cells, beside which the gain would be none
+    counts = sparse.csr_matrix(rng.poisson(rate).astype(np.float32))
+    kind = np.repeat(["a", "b", "c"], [30, 60, 3])
+
+    def values(kind, reference):
+        return copy_profile(counts, kind, reference, places, 10, 1e4).values
+
+    alone = values(kind, ["b"])
+    assert np.array_equal(values(kind, ["b", "c"]), alone) and alone[:30].max() > 1
+    # Where all are rare they are one kind.
+    few = np.repeat(["a", "b", "c"], [60, 15, 18])
+    one = np.repeat(["a", "b"], [60, 33])
+    assert np.array_equal(values(few, ["b", "c"]), values(one, ["b"]))
+
+
 def test_drawn_counts_are_whole_and_of_one_total():
     rng = np.random.default_rng(0)
     values = sparse.random(300, 80, 0.5, random_state=0, format="csr") * 5

@@ -10,7 +10,7 @@ from made_up_cells import change_of_arms, made_up_cells, made_up_places
 
 from histoscribe.errors import UserError
 from histoscribe.genome.appearance import features_told, told_by_image, within_kinds
-from histoscribe.genome.association import AssociationSettings
+from histoscribe.genome.comparison import MatchingSettings
 from histoscribe.genome.dna import DnaFeatures
 from histoscribe.genome.phenotypes import PhenotypeSettings, find_phenotypes
 from histoscribe.genome.proof import PROOF_COLUMNS, check_proof, proof_row
@@ -22,7 +22,7 @@ from histoscribe.morphology_map.quadrants import MapSettings
 PLACES = made_up_places()
 ARMS = change_of_arms(PLACES)
 SETTINGS = PhenotypeSettings(
-    matching=AssociationSettings(n_maps=60), image=MapSettings(buffer_um=20), block_um=80
+    matching=MatchingSettings(n_maps=60), image=MapSettings(buffer_um=20), block_um=80
 )
 
 
@@ -103,6 +103,22 @@ def test_altered_genes_and_their_dosage_are_found(found):
     for name, factor in (("chr2", 1.5), ("chr5", 0.5), ("elsewhere", 1.0)):
         assert segments.loc[name, "log2_copies"] == pytest.approx(np.log2(factor))
         assert segments.loc[name, "log2_ratio"] == pytest.approx(np.log2(factor), abs=0.12)
+
+
+def test_of_many_genotypes_those_with_the_larger_sides_are_looked_at(cells, caplog):
+    """A segment that ten units carry, one that a third does, and the clones, of about halves."""
+    table, tumour = dna_of(cells).table[["clone"]], np.flatnonzero(cells.kind == "tumour")
+    for name, some in (("chr1", tumour[::60]), ("chr7", tumour[::3])):
+        table[name] = 2.0
+        table.iloc[some, table.columns.get_loc(name)] = 4.0
+    dna = DnaFeatures(table, {c: "clone" if c == "clone" else "segment" for c in table})
+    settings = replace(SETTINGS, matching=replace(SETTINGS.matching, least_units=5, n_maps=20))
+    every = found_of(cells, dna, settings=settings).carriers["genotype"].tolist()
+    assert every == ["changed", "chr1 altered", "chr7 altered"]
+    assert not caplog.text
+    found = found_of(cells, dna, settings=replace(settings, max_genotypes=2))
+    assert found.carriers["genotype"].tolist() == ["changed", "chr7 altered"]
+    assert "of 3 genotypes the 2 with most units on the smaller side" in caplog.text
 
 
 def test_inferred_segments_have_no_copies(cells):
@@ -260,11 +276,13 @@ def test_settings_come_from_their_keys():
     assert (own.clones.least_units, own.clones.p_below, own.clones.n_shuffles) == (7, 0.01, 1999)
     assert own.max_units == 8
     given = {"reach_um": 1, "least_units": 2, "n_maps": 3, "q_below": 4, "least_nats": 5,
-             "n_folds": 6, "block_um": 7, "buffer_um": None, "max_units": 8}  # fmt: skip
+             "n_folds": 6, "block_um": 7, "buffer_um": None, "max_units": 8,
+             "max_genotypes": 9}  # fmt: skip
     found = phenotype_settings(given, 55)
     assert (found.matching.reach_um, found.matching.least_units, found.matching.n_maps) == (1, 2, 3)
     assert (found.q_below, found.image.q_below, found.image.least_nats) == (4, 4, 5)
     assert (found.image.n_folds, found.block_um, found.image.buffer_um) == (6, 7, 55)
+    assert (found.max_units, found.max_genotypes) == (8, 9)
     assert phenotype_settings(given | {"buffer_um": 0}, 55).image.buffer_um == 0
 
 

@@ -10,7 +10,7 @@ from histoscribe.morphology_map.gains import (
     image_components,
     score_of_classes,
 )
-from histoscribe.morphology_map.information import Part, normal_scores
+from histoscribe.morphology_map.information import Part, Target, normal_scores
 from histoscribe.morphology_map.quadrants import LEAST_SPREAD, MapSettings, beside_chance
 
 N_ANSWERED = 99  # genotypes of chance that the image is asked for: the least p is 1/100
@@ -38,7 +38,7 @@ def features_told(
     """
     values = features.to_numpy(dtype=np.float64)
     by_chance = (_design(other) for other in others)
-    beside = normal_scores(values), parts, settings
+    beside = Target.of(normal_scores(values), parts), settings
     told = beside_chance("told", _design(carrier), by_chance, *beside)
     told.insert(0, "difference", values[carrier].mean(axis=0) - values[~carrier].mean(axis=0))
     told.insert(0, "feature", features.columns)

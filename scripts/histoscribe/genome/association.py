@@ -4,8 +4,6 @@ Clones and events lie in territories, and neighbours are alike whatever their ge
 is therefore set beside what territories of chance, as large and as ragged, would show.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -22,19 +20,6 @@ PAIRS_AT_ONCE = 10_000_000  # of neighbours, 24 bytes each
 GENE_COLUMNS = [
     "gene", "log2_fold_change", "mean_carriers", "mean_others", "difference", "z", "p", "q",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class AssociationSettings:
-    """Units are matched with others of their kind within `reach_um`.
-
-    None: 150 um, or, of spots and large bins, four times the distance of neighbours. A kind counts
-    with `least_units` carriers and as many others. `n_maps` genotypes of chance.
-    """
-
-    reach_um: float | None = None
-    least_units: int = 20
-    n_maps: int = 200
 
 
 def usual_reach_um(xy_um: np.ndarray) -> float:

@@ -81,7 +81,8 @@ def drawn_counts(values: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
     """Poisson counts (n_units, n_genes) of predicted linear values, 1,000 molecules a unit."""
     total = np.asarray(values.sum(axis=1)).ravel()
     scaled = sparse.csr_matrix(sparse.diags(DRAWN_UMI / np.maximum(total, 1e-9)) @ values)
-    drawn = np.random.default_rng(seed).poisson(np.maximum(scaled.data, 0))
+    # Another stream than that of the coin by which molecules are halved.
+    drawn = np.random.default_rng([seed, 1]).poisson(np.maximum(scaled.data, 0))
     scaled.data = drawn.astype(np.float32)
     scaled.eliminate_zeros()
     return scaled

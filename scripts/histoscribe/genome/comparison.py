@@ -15,6 +15,19 @@ LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class MatchingSettings:
+    """Units are matched with others of their kind within `reach_um`.
+
+    None: 150 um, or, of spots and large bins, four times the distance of neighbours. A kind counts
+    with `least_units` carriers and as many others. `n_maps` genotypes of chance.
+    """
+
+    reach_um: float | None = None
+    least_units: int = 20
+    n_maps: int = 200
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The comparable units of a genotype.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from histoscribe.entry_encoder import encoder_problems, entry_encoder
 from histoscribe.errors import UserError, problem
 from histoscribe.genome.words import DNA, INFERRED, LABELS, MEASURED, PREDICTED, TYPES
 
@@ -46,8 +47,6 @@ class GenotypeEntry:
 
 def genotype_entries(config: dict, data_dir: Path) -> dict[str, GenotypeEntry]:
     """The entries of `genotypes` by name; a sample without encoder has the run's first."""
-    usual = config["features"]["encoder"]
-    usual = usual if isinstance(usual, str) else usual[0]
     entries = {}
     for name, given in config["genotypes"].items():
         file, dna = given.get("file"), given.get("dna")
@@ -61,7 +60,7 @@ def genotype_entries(config: dict, data_dir: Path) -> dict[str, GenotypeEntry]:
             clones=given.get("clones", INFERRED),
             dna=None if dna is None else data_dir / dna,
             expression=given.get("expression", MEASURED),
-            encoder=given.get("encoder", usual if file is None else None),
+            encoder=entry_encoder(config, given),
             features=tuple(given.get("features", ())),
         )
     return entries
@@ -88,7 +87,8 @@ def check_genotypes(
         elif entry.file is not None:
             problems += _file_problems(entry)
         else:
-            problems += _sample_problems(entry, run, encoders, annotated, n_proving)
+            problems += _sample_problems(entry, run, annotated, n_proving)
+        problems += encoder_problems(entry.encoder, entry.file is not None, encoders, entry.where)
         if entry.is_inferred and not entry.reference:
             expected = "names of cells that are taken for normal"
             remedy = "Name those of stroma and immune cells, such as fibroblast and t cell."
@@ -114,9 +114,6 @@ def _file_problems(entry: GenotypeEntry) -> list[str]:
     if entry.is_predicted:
         remedy = "Leave expression out: a file holds counts."
         problems.append(problem(f"{entry.where}/expression", PREDICTED, MEASURED, remedy))
-    if entry.encoder is not None:
-        remedy = "Leave encoder out: a file brings its own features."
-        problems.append(problem(f"{entry.where}/encoder", entry.encoder, "none", remedy))
     if entry.is_inferred and entry.dna is not None:
         remedy = "Say clones: dna, or leave the file out."
         problems.append(problem(f"{entry.where}/dna", str(entry.dna), "none to infer", remedy))
@@ -127,11 +124,7 @@ def _file_problems(entry: GenotypeEntry) -> list[str]:
 
 
 def _sample_problems(
-    entry: GenotypeEntry,
-    run: "Run",
-    encoders: dict,
-    annotated: dict[str, set[str]],
-    n_proving: int,
+    entry: GenotypeEntry, run: "Run", annotated: dict[str, set[str]], n_proving: int
 ) -> list[str]:
     kinds = "measured" if not entry.is_predicted else "predicted"
     there = {name for name, section in run.sections.items() if section.is_measured}
@@ -141,14 +134,6 @@ def _sample_problems(
         expected = f"a {kinds} section: {', '.join(sorted(there)) or 'there is none'}"
         return [problem(f"{entry.where}/sample", entry.sample, expected, "Correct the name.")]
     problems, section = [], run.sections[entry.sample]
-    usable = [
-        name for name, encoder in encoders.items() if encoder["kind"] not in ("adapted", "totals")
-    ]
-    if entry.encoder not in usable:
-        expected = f"an encoder of the image that no expression taught: {', '.join(usable)}"
-        problems.append(
-            problem(f"{entry.where}/encoder", entry.encoder, expected, "Name one of these.")
-        )
     for key, given in (("features", entry.features), ("dna", entry.dna)):
         if given:
             remedy = "Leave it out: it is for a file. DNA of a section stands in the sheet."

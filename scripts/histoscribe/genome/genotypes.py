@@ -24,6 +24,12 @@ class Genotype:
     def name(self) -> str:
         return self.names[0]
 
+    @property
+    def smaller_side(self) -> int:
+        """Comparable units that carry it, or those that don't, whichever are fewer."""
+        n_carriers = int(self.carrier[self.comparable].sum())
+        return min(n_carriers, int(self.comparable.sum()) - n_carriers)
+
     def thinned(self, most: int, seed: int) -> "Genotype":
         """With `most` comparable units at most, drawn at random."""
         rows = np.flatnonzero(self.comparable)

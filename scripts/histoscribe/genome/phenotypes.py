@@ -18,13 +18,12 @@ from histoscribe.genome.appearance import (
 )
 from histoscribe.genome.association import (
     GENE_COLUMNS,
-    AssociationSettings,
     associate,
     matched_contrast,
     usual_reach_um,
 )
 from histoscribe.genome.cells import Cells
-from histoscribe.genome.comparison import Comparison, comparisons
+from histoscribe.genome.comparison import Comparison, MatchingSettings, comparisons
 from histoscribe.genome.contrast import Contrast
 from histoscribe.genome.dna import DnaFeatures
 from histoscribe.genome.dosage import ALTERED_FROM, dosage
@@ -47,13 +46,15 @@ DOSAGE_COLUMNS = ["genotype", "segment", "n_genes", "log2_copies", "log2_ratio",
 class PhenotypeSettings:
     """How genotypes are set beside genes (`matching`) and beside image features (`image`).
 
-    Of more than `max_units` comparable units so many are drawn at random.
+    Of more than `max_units` comparable units so many are drawn at random; of more than
+    `max_genotypes` those with most units on the smaller side are looked at.
     """
 
     q_below: float = 0.05
     max_units: int = 20_000
+    max_genotypes: int = 100
     least_share: float = 0.02
-    matching: AssociationSettings = field(default_factory=AssociationSettings)
+    matching: MatchingSettings = field(default_factory=MatchingSettings)
     image: MapSettings = field(default_factory=MapSettings)
     block_um: float | None = None
 
@@ -88,7 +89,7 @@ def find_phenotypes(
     then empty, since expression may show but one.
     """
     is_inferred = called is not None
-    found = _genotypes(dna, cells, settings.matching.least_units, is_inferred, where)
+    found = _genotypes(dna, cells, settings, is_inferred, where)
     tables = {name: [] for name in ("carriers", "genes", "dosage", "image")}
     units = pd.DataFrame(cells.xy_um, columns=["x_um", "y_um"])
     units.insert(0, "unit", cells.names)
@@ -119,9 +120,10 @@ def find_phenotypes(
 
 
 def _genotypes(
-    dna: DnaFeatures, cells: Cells, least_units: int, is_inferred: bool, where: str
+    dna: DnaFeatures, cells: Cells, settings: PhenotypeSettings, is_inferred: bool, where: str
 ) -> list[Genotype]:
     """Genotypes with others of one kind beside them; none is an error, but of inferred ones."""
+    least_units, most = settings.matching.least_units, settings.max_genotypes
     found = genotypes_of(dna, cells.kind, least_units)
     if (dna.table.nunique() < 2).all() and not is_inferred:
         known = dna.table.dropna(axis=1, how="all")
@@ -148,6 +150,13 @@ def _genotypes(
                 "Without them, composition would pose as genotype. Lower association.least_units?",
             )
         )
+    if len(found) > most:
+        LOG.warning(
+            "%s: of %d genotypes the %d with most units on the smaller side are looked at "
+            "(association.max_genotypes)", where, len(found), most,
+        )  # fmt: skip
+        kept = np.argsort([-one.smaller_side for one in found], kind="stable")[:most]
+        found = [found[i] for i in np.sort(kept)]
     return found
 
 

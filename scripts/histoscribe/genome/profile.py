@@ -12,7 +12,8 @@ from scipy import sparse
 
 from histoscribe.errors import UserError, problem
 
-SEX_AND_MITOCHONDRIAL = ("chrX", "chrY", "chrM")
+SEX_AND_MITOCHONDRIAL = ("chrX", "chrY", "chrZ", "chrW", "chrM")
+LEAST_REFERENCE = 20  # units: the mean of fewer is astray, and widens what the kinds span
 VALUES_AT_ONCE = 2e7  # that infercnvpy turns dense at once
 
 
@@ -39,20 +40,22 @@ def copy_profile(
 
     `kind` (n_units,) says which units are of the `reference` kinds; `places` has chromosome, start
     and end of each gene, in order along the genome. Values are log1p of counts scaled to
-    `target_sum`, less what the reference kinds span, clipped at 3, averaged over `window_genes`
-    (pyramidal weights) and less each unit's median (Tirosh et al., Science 2016; infercnvpy).
+    `target_sum`, less what reference kinds of 20 units or more span, clipped at 3, averaged over
+    `window_genes` (pyramidal weights) and less each unit's median (Tirosh et al., Science 2016;
+    infercnvpy).
     """
     total = np.asarray(counts.sum(axis=1)).ravel()
     scaled = sparse.diags(target_sum / np.maximum(total, 1)) @ counts
     scaled = sparse.csr_matrix(scaled, dtype=np.float32)
     np.log1p(scaled.data, out=scaled.data)
     values = ad.AnnData(scaled, var=places)
+    kind, spanned = _spanned(kind, reference)
     values.obs["kind"] = pd.Categorical(kind)
     step = max(window_genes // 10, 1)
     _, smoothed, _ = infercnv()(
         values,
         reference_key="kind",
-        reference_cat=[name for name in reference if name in set(kind)],
+        reference_cat=spanned,
         window_size=window_genes,
         step=step,
         dynamic_threshold=None,
@@ -63,6 +66,14 @@ def copy_profile(
     )
     windows = window_places(places, window_genes, step)
     return CopyProfile(np.asarray(smoothed.toarray(), dtype=np.float32), windows)
+
+
+def _spanned(kind: np.ndarray, reference: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Kinds, and those of `reference` with units enough; all of these as one where none has."""
+    many = [name for name in reference if (kind == name).sum() >= LEAST_REFERENCE]
+    if many:
+        return kind, many
+    return np.where(np.isin(kind, reference), "normal", "other"), ["normal"]
 
 
 def window_places(places: pd.DataFrame, window_genes: int, step: int) -> pd.DataFrame:

@@ -3,8 +3,8 @@
 import math
 
 from histoscribe.errors import UserError, problem
-from histoscribe.genome.association import AssociationSettings
 from histoscribe.genome.clones import CloneSettings
+from histoscribe.genome.comparison import MatchingSettings
 from histoscribe.genome.copy_number import CopyNumberSettings
 from histoscribe.genome.phenotypes import PhenotypeSettings
 from histoscribe.genome.segments import SegmentSettings
@@ -48,7 +48,8 @@ def phenotype_settings(given: dict, buffer_um: float) -> PhenotypeSettings:
     return PhenotypeSettings(
         q_below=given["q_below"],
         max_units=given["max_units"],
-        matching=AssociationSettings(
+        max_genotypes=given["max_genotypes"],
+        matching=MatchingSettings(
             reach_um=given["reach_um"],
             least_units=given["least_units"],
             n_maps=given["n_maps"],

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from histoscribe.entry_encoder import encoder_problems, entry_encoder
 from histoscribe.errors import UserError, problem
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ class MapEntry:
 
 def map_entries(config: dict, data_dir: Path) -> dict[str, MapEntry]:
     """The entries of `morphology_maps` by name; a sample without encoder has the run's first."""
-    usual = config["features"]["encoder"]
-    usual = usual if isinstance(usual, str) else usual[0]
     entries = {}
     for name, given in config["morphology_maps"].items():
         file = given.get("file")
@@ -48,7 +47,7 @@ def map_entries(config: dict, data_dir: Path) -> dict[str, MapEntry]:
             name,
             given["question"],
             given.get("sample"),
-            given.get("encoder", usual if file is None else None),
+            entry_encoder(config, given),
             None if file is None else data_dir / file,
             tuple(given.get("features", ())),
         )
@@ -73,7 +72,8 @@ def check_maps(
         elif entry.file is not None:
             problems += _file_problems(entry)
         else:
-            problems += _sample_problems(entry, run, encoders, annotated, scored)
+            problems += _sample_problems(entry, run, annotated, scored)
+        problems += encoder_problems(entry.encoder, entry.file is not None, encoders, entry.where)
     if problems:
         raise UserError("\n".join(problems))
 
@@ -85,9 +85,6 @@ def _file_problems(entry: MapEntry) -> list[str]:
         problems.append(
             problem(f"{entry.where}/file", f"no file at {entry.file}", "an .h5ad", remedy)
         )
-    if entry.encoder is not None:
-        remedy = "Leave encoder out: a file brings its own features."
-        problems.append(problem(f"{entry.where}/encoder", entry.encoder, "none", remedy))
     if entry.question in entry.features:
         problems.append(
             problem(f"{entry.where}/features", f"the question, {entry.question}", "others",
@@ -100,21 +97,13 @@ def _file_problems(entry: MapEntry) -> list[str]:
 
 
 def _sample_problems(
-    entry: MapEntry, run: "Run", encoders: dict, annotated: set[str], scored: set[str]
+    entry: MapEntry, run: "Run", annotated: set[str], scored: set[str]
 ) -> list[str]:
     measured = [name for name, section in run.sections.items() if section.is_measured]
     if entry.sample not in measured:
         expected = f"a measured section: {', '.join(measured) or 'there is none'}"
         return [problem(f"{entry.where}/sample", entry.sample, expected, "Correct the name.")]
     problems = []
-    usable = [
-        name for name, encoder in encoders.items() if encoder["kind"] not in ("adapted", "totals")
-    ]
-    if entry.encoder not in usable:
-        expected = f"an encoder of the image that no expression taught: {', '.join(usable)}"
-        problems.append(
-            problem(f"{entry.where}/encoder", entry.encoder, expected, "Name one of these.")
-        )
     if entry.features:
         remedy = "Leave features out: of a sample they are the encoder's."
         problems.append(

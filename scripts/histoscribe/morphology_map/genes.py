@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 from histoscribe.errors import UserError, problem
-from histoscribe.morphology_map.information import Part, normal_scores
+from histoscribe.morphology_map.information import Part, Target, normal_scores
 from histoscribe.morphology_map.inputs import Asked
 from histoscribe.morphology_map.kinds import quadrant
 from histoscribe.morphology_map.quadrants import MapSettings, beside_chance, moved
@@ -57,7 +57,9 @@ def relate_genes(
     values = normal_scores(values)
     moves = list(moved_units(asked.xy_um, settings.n_moves, seed))
     design = asked.question.design()
-    told = beside_chance("relevance", design, moved(design, moves), values, parts, settings)
+    told = beside_chance(
+        "relevance", design, moved(design, moves), Target.of(values, parts), settings
+    )
     table = scores[["gene", "pcc", "pcc_low", "ceiling"]].join(told)
     table["fraction_of_ceiling"] = (table["pcc"] / table["ceiling"]).where(
         table["ceiling"] >= LEAST_CEILING

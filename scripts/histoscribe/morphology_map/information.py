@@ -53,52 +53,87 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
     return ndtri((rank - 0.5) / len(values))
 
 
-def predicted_values(
-    told: np.ndarray, values: np.ndarray, parts: list[Part], widths: tuple[int, ...] = ()
-) -> np.ndarray:
-    """Ridge prediction of each column of `values` from columns of `told`, by parts unseen.
+def _designs(told: np.ndarray, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of `told` (n, k) of learnt and of tested rows, in units of what is learnt from."""
+    design = told[part.learnt]
+    centre, spread = design.mean(axis=0), design.std(axis=0)
+    spread = np.where(spread > LEAST_SPREAD, spread, np.inf)
+    return (design - centre) / spread, (told[part.tested] - centre) / spread
 
-    `told` (n, k) and `values` (n, p). From the first columns alone, so many as each of `widths`
-    says, or from all; (n_widths, n, p), NaN for rows that no part tests.
+
+def _weights(within: np.ndarray, across: np.ndarray, n_learnt: int) -> np.ndarray:
+    """Of ridge regression, (k, p), from products of the design with itself and with values."""
+    return np.linalg.solve(within + PENALTY * n_learnt * np.eye(len(within)), across)
+
+
+def predicted_values(told: np.ndarray, values: np.ndarray, parts: list[Part]) -> np.ndarray:
+    """Ridge prediction of each column of `values` (n, p) from columns of `told` (n, k), unseen.
+
+    (n, p), NaN for rows that no part tests.
     """
-    widths = widths or (told.shape[1],)
-    predicted = np.full((len(widths), *values.shape), np.nan)
+    predicted = np.full(values.shape, np.nan)
     for part in parts:
-        design, target = told[part.learnt], values[part.learnt]
-        centre, spread = design.mean(axis=0), design.std(axis=0)
-        spread = np.where(spread > LEAST_SPREAD, spread, np.inf)
-        design, tested = (design - centre) / spread, (told[part.tested] - centre) / spread
+        design, tested = _designs(told, part)
+        target = values[part.learnt]
         mean = target.mean(axis=0)
-        within = design.T @ design + PENALTY * len(design) * np.eye(design.shape[1])
-        across = design.T @ (target - mean)
-        for place, k in enumerate(widths):
-            weight = np.linalg.solve(within[:k, :k], across[:k])
-            predicted[place, part.tested] = mean + tested[:, :k] @ weight
+        weights = _weights(design.T @ design, design.T @ (target - mean), len(design))
+        predicted[part.tested] = mean + tested @ weights
     return predicted
 
 
+@dataclass(frozen=True)
+class Target:
+    """Columns that are to be told, `values` (n, p), and what they are by the mean alone.
+
+    Attributes:
+        values, parts: as given. usual: (n_parts, p) means of what is learnt from.
+        spread: (p,) summed squares of all tested rows beside these.
+    """
+
+    values: np.ndarray
+    parts: list[Part]
+    usual: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, parts: list[Part]) -> "Target":
+        usual = np.array([values[part.learnt].mean(axis=0) for part in parts])
+        spread = np.zeros(values.shape[1])
+        for part, mean in zip(parts, usual, strict=True):
+            spread += ((values[part.tested] - mean) ** 2).sum(axis=0)
+        return cls(values, parts, usual, spread)
+
+
 def predictive_information(
-    told: np.ndarray, values: np.ndarray, parts: list[Part], widths: tuple[int, ...] = ()
+    told: np.ndarray, target: Target, widths: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """What `told` (n, k) says of each column of `values` (n, p), in nats, (p,).
+    """What `told` (n, k) says of each column of the `target`, in nats, (p,).
 
     It is -1/2 ln(1 - R2), R2 being the share of variance that is predicted out of fold, beside
     the mean of what was learnt from: the mutual information of Gaussians, and less than that of
     others. It may lie below 0, where predictions are worse than the mean; constant columns have 0.
-    Of several `widths` (predicted_values) the one that says most, column by column: few units
-    bear few columns.
+    Of several `widths` (the first so many columns) the one that says most, column by column: few
+    units bear few columns. Predictions themselves are not made: products of the designs with the
+    values, in one pass, say how far off they are.
     """
-    usual = np.full(values.shape, np.nan)
-    for part in parts:
-        usual[part.tested] = values[part.learnt].mean(axis=0)
-    predicted = predicted_values(told, values, parts, widths)
-    return np.max([information_of(values, p, usual) for p in predicted], axis=0)
-
-
-def information_of(values: np.ndarray, predicted: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Information in nats (p,) of predictions beside `usual` ones, (n, p) each; NaN rows apart."""
-    off = np.nansum((values - predicted) ** 2, axis=0)
-    spread = np.nansum((values - usual) ** 2, axis=0)
-    is_constant = spread <= LEAST_SPREAD * len(values)
-    left = np.where(is_constant, 1.0, off / np.where(is_constant, 1.0, spread))
-    return -0.5 * np.log(np.maximum(left, 1 - MAX_SHARE))
+    n_told, n_units = told.shape[1], len(told)
+    widths, n_parts = widths or (n_told,), len(target.parts)
+    designs = [_designs(told, part) for part in target.parts]
+    spread_out = np.zeros((2, n_parts, n_told, n_units))  # learnt rows, tested rows
+    for number, (part, (design, tested)) in enumerate(zip(target.parts, designs, strict=True)):
+        spread_out[0, number][:, part.learnt] = design.T
+        spread_out[1, number][:, part.tested] = tested.T
+    products = spread_out.reshape(-1, n_units) @ target.values
+    across, seen = products.reshape(2, n_parts, n_told, -1)
+    off = np.tile(target.spread, (len(widths), 1))
+    for number, (design, tested) in enumerate(designs):
+        within, within_tested = design.T @ design, tested.T @ tested
+        beside_usual = seen[number] - np.outer(tested.sum(axis=0), target.usual[number])
+        for place, k in enumerate(widths):
+            weights = _weights(within[:k, :k], across[number][:k], len(design))
+            off[place] += (weights * (within_tested[:k, :k] @ weights - 2 * beside_usual[:k])).sum(
+                axis=0
+            )
+    is_constant = target.spread <= LEAST_SPREAD * n_units
+    left = np.where(is_constant, 1.0, off / np.where(is_constant, 1.0, target.spread))
+    return -0.5 * np.log(np.maximum(left.min(axis=0), 1 - MAX_SHARE))

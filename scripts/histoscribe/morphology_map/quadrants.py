@@ -10,6 +10,7 @@ from sklearn.feature_selection import mutual_info_classif, mutual_info_regressio
 
 from histoscribe.morphology_map.information import (
     Part,
+    Target,
     normal_scores,
     predicted_values,
     predictive_information,
@@ -83,7 +84,7 @@ def relate(
     varies = values.std(axis=0) > LEAST_SPREAD
     names, values = features.columns[varies], normal_scores(values[:, varies])
     moves = list(moved_units(xy_um, settings.n_moves, seed))
-    beside = (values, parts, settings)
+    beside = (Target.of(values, parts), settings)
     widths = nested_widths(expression.shape[1])
     design = question.design()
     table = pd.DataFrame({"feature": names, "trend": plane_share(values, xy_um)})
@@ -102,18 +103,17 @@ def beside_chance(
     axis: str,
     design: np.ndarray,
     by_chance: Iterable[np.ndarray],
-    values: np.ndarray,
-    parts: list[Part],
+    target: Target,
     settings: MapSettings,
     widths: tuple[int, ...] = (),
 ) -> pd.DataFrame:
-    """What `design` (n_units, k) tells of columns of `values` (n_units, p), a row a column.
+    """What `design` (n_units, k) tells of the columns of the `target`, a row a column.
 
     Columns are called after `axis`: information in nats, its mean, p and q of designs
     `by_chance`, and whether it counts.
     """
-    found = predictive_information(design, values, parts, widths)
-    chance = np.array([predictive_information(d, values, parts, widths) for d in by_chance])
+    found = predictive_information(design, target, widths)
+    chance = np.array([predictive_information(d, target, widths) for d in by_chance])
     usual, p = chance.mean(axis=0), p_values(found, chance)
     q = false_discovery_control(p)
     counts = (q < settings.q_below) & (found - usual.clip(min=0) >= settings.least_nats)
@@ -158,7 +158,7 @@ def nearest_neighbour_information(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Overlap and relevance (p,) by nearest neighbours, in nats; of at most 3,000 units."""
-    (predicted,) = predicted_values(expression, values, parts)
+    predicted = predicted_values(expression, values, parts)
     seen = np.flatnonzero(np.isfinite(predicted).all(axis=1))
     some = np.random.default_rng(seed).permutation(seen)[:CHECKED_UNITS]
     shared = [
