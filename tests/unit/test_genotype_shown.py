@@ -278,7 +278,7 @@ INFERRED = {"sample": "s3", "reference": ["fibroblast"], "among": ["carcinoma"]}
 def test_two_clones_are_told_as_an_inference():
     facts, results = report_of(INFERRED, clones=clones(), segments=segments())
     (view,) = genotype_views(facts, results)
-    words = " ".join(view.words)
+    words = " ".join(view.paragraphs)
     assert "Expression shows 2 clones in 100 units of s3: 60 and 40 units." in words
     assert "p 0.0025" in words and "clone 1 has 1 gain and 0 losses" in words
     assert "no alleles and no absolute copies" in words and "mutation can't be seen" in words
@@ -302,8 +302,10 @@ def test_one_clone_is_no_genotype():
         INFERRED, carriers=carriers().iloc[:0], clones=clones(1), segments=segments(1)
     )
     (view,) = genotype_views(facts, results)
-    assert view.words[0] == "Expression does not show more than one clone in 60 units of s3."
-    assert view.rows == [] and "Beside the other clones" not in " ".join(view.words)
+    assert view.paragraphs[0].startswith(
+        "Expression does not show more than one clone in 60 units of s3."
+    )
+    assert view.rows == [] and "Beside the other clones" not in " ".join(view.paragraphs)
     titles = [caution.title for caution in genotype_cautions(facts, results)]
     assert "Clones are inferred from expression" not in titles
     page_of(facts, results)
@@ -322,7 +324,7 @@ def test_dna_is_told_with_its_dosage():
     many = pd.concat([carriers(also="chr3 altered", **slope)] * 30, ignore_index=True)
     facts, results = report_of({"sample": "s3", "clones": "dna"}, carriers=many)
     (view,) = genotype_views(facts, results)
-    words = " ".join(view.words)
+    words = " ".join(view.paragraphs)
     assert "30 genotypes of s3, by DNA." in words and "inference" not in words
     assert "The same units tell chr3 altered." in words
     assert "with a slope of 0.900 (95\u202f% interval 0.800 to 1.000" in words
@@ -344,8 +346,8 @@ def test_dna_is_told_with_its_dosage():
 def test_what_the_image_does_not_tell(entry, changes, words):
     facts, results = report_of({**entry, "clones": "dna"}, carriers=carriers(**changes))
     (view,) = genotype_views(facts, results)
-    assert words in " ".join(view.words)
-    assert "no dosage can be given" in " ".join(view.words)
+    assert words in " ".join(view.paragraphs)
+    assert "no dosage can be given" in " ".join(view.paragraphs)
 
 
 def test_methods_and_works_follow_what_was_done():

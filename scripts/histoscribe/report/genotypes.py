@@ -28,10 +28,13 @@ ONE_CLONE = "Expression does not show more than one clone"
 
 @dataclass(frozen=True)
 class GenotypeView:
-    """One entry: its sentences, a row for each genotype, and how many rows are left out."""
+    """One entry: how it was come by, and what goes with each genotype; a row for each of these.
+
+    `n_left_out` rows are not shown.
+    """
 
     name: str
-    words: list[str]
+    paragraphs: list[str]
     rows: list[dict[str, str]]
     n_left_out: int
 
@@ -41,7 +44,7 @@ def genotype_views(facts: RunFacts, results: Results) -> list[GenotypeView]:
     return [
         GenotypeView(
             name,
-            _words(facts, name, tables),
+            _paragraphs(facts, name, tables),
             [_row(row) for row in _rows(tables.carriers.head(MOST_ROWS))],
             max(len(tables.carriers) - MOST_ROWS, 0),
         )
@@ -59,20 +62,22 @@ def _rows(table: pd.DataFrame) -> list[dict]:
     return table.to_dict("records")
 
 
-def _words(facts: RunFacts, name: str, tables: GenotypeTables) -> list[str]:
+def _paragraphs(facts: RunFacts, name: str, tables: GenotypeTables) -> list[str]:
     entry = facts.config["genotypes"][name]
-    words = [] if tables.clones is None else list(_clone_words(facts, name, tables))
     if tables.clones is None:
         n = counted(len(tables.carriers), "genotype")
-        words.append(f"{n} of {entry.get('sample') or entry['file']}, by DNA.")
+        paragraphs = [f"{n} of {entry.get('sample') or entry['file']}, by DNA."]
+    else:
+        paragraphs = [" ".join(_clone_words(facts, name, tables))]
     for row in _rows(tables.carriers.head(MOST_TOLD)):
-        words += [
+        words = (
             _compared(row),
             _gene_words(row, tables.genes, setting(facts, name, "association", "q_below")),
             _dosage_words(row, tables),
             _image_words(row, bool(entry.get("sample") or entry.get("features"))),
-        ]
-    return words
+        )
+        paragraphs.append(" ".join(words))
+    return paragraphs
 
 
 def _clone_words(facts: RunFacts, name: str, tables: GenotypeTables) -> Iterator[str]:
