@@ -11,6 +11,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scanpy as sc
+from labelled_spots import her2st
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -26,7 +27,6 @@ from histoscribe.integration.training import TrainingSettings
 
 SEEDS = range(5)
 NEAREST = {"cell": 20, "spot": 4}  # the defaults
-SPOT_PITCH_UM = 200.0
 UNDETERMINED = "undetermined"
 
 
@@ -37,20 +37,6 @@ def starmap(data):
         xy_um = units.obsm["spatial"].astype(float)
         made = Section(path.stem, counts, units.var_names, units.obs_names, xy_um, False, "cell")
         yield made, units.obs["domain"].astype(str).to_numpy()
-
-
-def her2st(data):
-    for name in ("A1", "B1", "G2", "H1"):
-        stem = data / "her2st_labelled" / name / name
-        counts = pd.read_csv(f"{stem}.tsv.gz", sep="\t", index_col=0)
-        spots = pd.read_csv(f"{stem}_labeled_coordinates.tsv", sep="\t").dropna(subset=["x"])
-        spots.index = [f"{x:.0f}x{y:.0f}" for x, y in zip(spots["x"], spots["y"], strict=True)]
-        spots = spots.loc[counts.index.intersection(spots.index)]
-        counts = counts.loc[spots.index]
-        values = sparse.csr_matrix(counts.to_numpy(dtype=np.float32))
-        xy_um = SPOT_PITCH_UM * spots[["x", "y"]].to_numpy()
-        made = Section(name, values, counts.columns, counts.index, xy_um, False, "spot")
-        yield made, spots["label"].astype(str).to_numpy()
 
 
 def clusters(latent, n_clusters, way):
