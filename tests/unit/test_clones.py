@@ -19,7 +19,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from histoscribe.errors import UserError
 from histoscribe.genome.cells import DRAWN_UMI, drawn_counts
-from histoscribe.genome.clones import CloneSettings
+from histoscribe.genome.clones import CloneSettings, Genome, _best_split
 from histoscribe.genome.contrast import window_matrix
 from histoscribe.genome.copy_number import (
     CopyNumberSettings,
@@ -107,6 +107,26 @@ def test_a_program_of_scattered_genes_makes_no_clones(seed):
     """As large a change, of as many genes, that the profile itself would split by."""
     cells = made_up_cells(change_of_program(seed), seed)
     assert len(inferred(cells, seed).clones.p) == 1
+
+
+@pytest.mark.parametrize(("able", "chosen"), [([0, 1, 1, 0, 0], 2), ([0] * 5, None)])
+def test_the_furthest_split_with_a_segment_is_taken(able, chosen, monkeypatch):
+    """Splits are five; the furthest of them, the first, has no segment."""
+    n_units, size = 60, iter(range(10, 15))
+    masks = [np.arange(n_units) < n for n in range(10, 15)]
+    has, far = iter(able), np.array([9.0, 1.0, 4.0, 3.0, 2.0])
+    asked = "histoscribe.genome.clones."
+    monkeypatch.setattr(asked + "_in_two", lambda *_: masks[next(size) - 10])
+    monkeypatch.setattr(asked + "_has_segment", lambda *_: bool(next(has)))
+    monkeypatch.setattr(asked + "alignment", lambda of, *_: (far, far / 100))
+    counts = sparse.csr_matrix(np.ones((n_units, 20)))
+    genome = Genome([], sparse.identity(20, format="csr"), np.zeros((20, 1)), None)
+    profile = np.random.default_rng(0).normal(size=(n_units, 20))
+    mask, p = _best_split(profile, counts, counts, genome, 5, 99, 0)
+    if chosen is None:
+        assert mask is None and p == 1
+    else:
+        assert mask is masks[chosen] and p == 0.04
 
 
 def test_sex_and_mitochondria_make_no_clones():

@@ -326,10 +326,14 @@ def test_dna_is_told_with_its_dosage():
     (view,) = genotype_views(facts, results)
     words = " ".join(view.paragraphs)
     assert "30 genotypes of s3, by DNA." in words and "inference" not in words
+    assert "No more are looked at" not in words
     assert "The same units tell chr3 altered." in words
     assert "with a slope of 0.900 (95\u202f% interval 0.800 to 1.000" in words
     assert (len(view.rows), view.n_left_out) == (25, 5)
     assert "5 more genotypes in genotypes/g/carriers.tsv" in page_of(facts, results)
+    own = {"sample": "s3", "clones": "dna", "association": {"max_genotypes": 30}}
+    (view,) = genotype_views(*report_of(own, carriers=many))
+    assert view.paragraphs[0].endswith("No more are looked at (association.max_genotypes).")
     assert list(genotype_cautions(facts, results)) == []
 
 

@@ -190,6 +190,21 @@ def test_units_without_features_are_left_out(cells, features):
     assert found.image.loc[0, "feature"] == "planted"
 
 
+def test_as_many_units_with_features_carry_by_chance(cells, features, monkeypatch):
+    asked = []
+
+    def told(own, carrier, others, *rest):
+        asked.append((carrier, others))
+        return features_told(own, carrier, others, *rest)
+
+    monkeypatch.setattr("histoscribe.genome.phenotypes.features_told", told)
+    some = features[["planted"]].where(cells.xy_um[:, [0]] < 150)
+    found_of(cells, dna_of(cells, with_copies=False), some)
+    ((carrier, others),) = asked
+    assert len(carrier) < 300 and others.shape == (60, len(carrier))
+    assert (others.sum(axis=1) == carrier.sum()).all()
+
+
 def test_columns_of_dna_may_be_called_like_ours(cells):
     dna = dna_of(cells, with_copies=False)
     named = DnaFeatures(dna.table.rename(columns={"clone": "kind"}), {"kind": "clone"})
@@ -223,6 +238,11 @@ def test_carriers_out_of_reach_are_said(cells, caplog):
     both = found_of(apart, DnaFeatures(table, {"clone": "clone", "TP53": "mutation"}))
     assert both.carriers["genotype"].tolist() == ["TP53"]
     assert "changed is left out" in caplog.text
+    # It takes no place from those that can be looked at.
+    one = replace(SETTINGS, max_genotypes=1)
+    table["TP53"] = (rng.random(len(table)) < 0.2).astype(float)
+    both = found_of(apart, DnaFeatures(table, {"clone": "clone", "TP53": "mutation"}), settings=one)
+    assert both.carriers["genotype"].tolist() == ["TP53"]
 
 
 def inferred_clones(clone, names):

@@ -49,9 +49,11 @@ class Comparison:
         """Which of these units carry it, (n,) bool."""
         return self.genotype.carrier[self.genotype.comparable]
 
-    def by_chance(self, n_maps: int, seed: int) -> np.ndarray:
-        """Carriers of territories of chance, (n_maps, n) bool."""
-        return np.array(list(territories(self.carrier, self.kind, self.xy_um, n_maps, seed)))
+    def by_chance(self, n_maps: int, seed: int, of: np.ndarray | None = None) -> np.ndarray:
+        """Carriers of territories of chance, (n_maps, n) bool; among those `of` a mask (n,)."""
+        of = np.ones(len(self.kind), dtype=bool) if of is None else of
+        among = self.carrier[of], self.kind[of], self.xy_um[of]
+        return np.array(list(territories(*among, n_maps, seed)))
 
     def weights_of(self, carriers: np.ndarray) -> np.ndarray:
         """Weights (k, n) of other carriers (k, n) bool among these units."""

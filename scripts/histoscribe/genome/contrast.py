@@ -109,12 +109,13 @@ def alignment(
         for number, one in enumerate(of):
             drawn = _statistic(pull[number][order], one.weight[order], windows)
             shuffled[number, start:stop] = drawn
-    usual, spread = shuffled.mean(axis=1), shuffled.std(axis=1)
+    # The genome as it is is scaled among the shuffled ones: left out, it would lie too far off.
+    drawn = np.column_stack([found, shuffled])
+    usual, spread = drawn.mean(axis=1, keepdims=True), drawn.std(axis=1, keepdims=True)
     spread[spread <= 1e-9 * usual] = np.inf  # a single window is the same in any order
-    far = (found - usual) / spread
-    largest = ((shuffled - usual[:, None]) / spread[:, None]).max(axis=0)
-    reached = (largest >= far[:, None]).sum(axis=1)
-    return far, (1 + reached) / (1 + n_shuffles)
+    far = (drawn - usual) / spread
+    reached = (far[:, 1:].max(axis=0) >= far[:, :1]).sum(axis=1)
+    return far[:, 0], (1 + reached) / (1 + n_shuffles)
 
 
 def _statistic(pull: np.ndarray, weight: np.ndarray, windows: sparse.csr_matrix) -> np.ndarray:

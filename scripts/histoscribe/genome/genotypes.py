@@ -47,22 +47,32 @@ def genotypes_of(dna: DnaFeatures, kind: np.ndarray, least_units: int) -> list[G
     of) the same units apart share a genotype: the two of two clones are one question.
     """
     found: list[Genotype] = []
+    # A bit for each unit: of thousands of segments any two are set beside each other.
+    all_able, all_held = (np.zeros((0, -(-len(kind) // 8)), dtype=np.uint8) for _ in range(2))
     for name, carrier, known in _candidates(dna):
         able = known & comparable(carrier, np.where(known, kind, ""), least_units)
         if not able.any():
             continue
-        held = carrier & able
-        for place, one in enumerate(found):
-            both = one.comparable & able
-            share_both = both.sum() / (one.comparable | able).sum()
-            alike = (one.carrier == held)[both].mean() if both.any() else 0.5
-            if share_both >= SAME_FROM and max(alike, 1 - alike) >= SAME_FROM:
-                if alike >= SAME_FROM:
-                    found[place] = Genotype((*one.names, name), one.carrier, one.comparable)
-                break
+        bits_able, bits_held = np.packbits(able), np.packbits(carrier & able)
+        both = all_able & bits_able
+        n_both = _n_bits(both)
+        share_both = n_both / _n_bits(all_able | bits_able)
+        alike = 1 - _n_bits((all_held ^ bits_held) & both) / np.maximum(n_both, 1)
+        same = (share_both >= SAME_FROM) & (np.maximum(alike, 1 - alike) >= SAME_FROM)
+        if same.any():
+            place = int(same.argmax())
+            if alike[place] >= SAME_FROM:
+                one = found[place]
+                found[place] = Genotype((*one.names, name), one.carrier, one.comparable)
         else:
-            found.append(Genotype((name,), held, able))
+            found.append(Genotype((name,), carrier & able, able))
+            all_able, all_held = np.vstack([all_able, bits_able]), np.vstack([all_held, bits_held])
     return found
+
+
+def _n_bits(packed: np.ndarray) -> np.ndarray:
+    """How many bits of each row are set."""
+    return np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
 
 
 def comparable(carrier: np.ndarray, kind: np.ndarray, least_units: int) -> np.ndarray:

@@ -89,7 +89,7 @@ def find_phenotypes(
     then empty, since expression may show but one.
     """
     is_inferred = called is not None
-    found = _genotypes(dna, cells, settings, is_inferred, where)
+    found = _genotypes(dna, cells, settings.matching.least_units, is_inferred, where)
     tables = {name: [] for name in ("carriers", "genes", "dosage", "image")}
     units = pd.DataFrame(cells.xy_um, columns=["x_um", "y_um"])
     units.insert(0, "unit", cells.names)
@@ -97,7 +97,8 @@ def find_phenotypes(
     units = units.join(dna.table.reset_index(drop=True), rsuffix=" of the DNA")
     found = [one.thinned(settings.max_units, seed) for one in found]
     reach_um = settings.matching.reach_um or usual_reach_um(cells.xy_um)
-    for one in comparisons(found, cells, reach_um, is_inferred, where):
+    compared = comparisons(found, cells, reach_um, is_inferred, where)
+    for one in _most_telling(compared, settings.max_genotypes, where):
         others = one.by_chance(settings.matching.n_maps, seed)
         row, genes, segments = _beside_genes(
             one, others, cells, dna, places, called, settings, target_sum
@@ -120,10 +121,9 @@ def find_phenotypes(
 
 
 def _genotypes(
-    dna: DnaFeatures, cells: Cells, settings: PhenotypeSettings, is_inferred: bool, where: str
+    dna: DnaFeatures, cells: Cells, least_units: int, is_inferred: bool, where: str
 ) -> list[Genotype]:
     """Genotypes with others of one kind beside them; none is an error, but of inferred ones."""
-    least_units, most = settings.matching.least_units, settings.max_genotypes
     found = genotypes_of(dna, cells.kind, least_units)
     if (dna.table.nunique() < 2).all() and not is_inferred:
         known = dna.table.dropna(axis=1, how="all")
@@ -150,14 +150,19 @@ def _genotypes(
                 "Without them, composition would pose as genotype. Lower association.least_units?",
             )
         )
-    if len(found) > most:
-        LOG.warning(
-            "%s: of %d genotypes the %d with most units on the smaller side are looked at "
-            "(association.max_genotypes)", where, len(found), most,
-        )  # fmt: skip
-        kept = np.argsort([-one.smaller_side for one in found], kind="stable")[:most]
-        found = [found[i] for i in np.sort(kept)]
     return found
+
+
+def _most_telling(compared: list[Comparison], most: int, where: str) -> list[Comparison]:
+    """`most` of them, those with most units on the smaller side, in their order."""
+    if len(compared) <= most:
+        return compared
+    LOG.warning(
+        "%s: of %d genotypes the %d with most units on the smaller side are looked at "
+        "(association.max_genotypes)", where, len(compared), most,
+    )  # fmt: skip
+    kept = np.argsort([-one.genotype.smaller_side for one in compared], kind="stable")[:most]
+    return [compared[i] for i in np.sort(kept)]
 
 
 def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
@@ -264,7 +269,7 @@ def _beside_image(
     genotype, able = compared.genotype, compared.genotype.comparable
     values = features[able]
     seen = np.isfinite(values.to_numpy(dtype=np.float64)).all(axis=1)
-    carrier, others = compared.carrier[seen], others[:, seen]
+    carrier = compared.carrier[seen]
     kind, xy_um = compared.kind[seen], compared.xy_um[seen]
     image, own = settings.image, within_kinds(values[seen], kind)
     answers = np.full(len(able), np.nan)
@@ -282,6 +287,8 @@ def _beside_image(
             "learnt from", genotype.name, block_um,
         )  # fmt: skip
         return untold, empty, answers
+    if not seen.all():  # as many of the units with features carry it by chance, too
+        others = compared.by_chance(settings.matching.n_maps, seed, seen)
     told = features_told(own, carrier, others, parts, image)
     facts, found = told_by_image(own, carrier, others, xy_um, parts, block_um, seed)
     answers[np.flatnonzero(able)[seen]] = np.where(found >= 0, found, np.nan)

@@ -1,5 +1,6 @@
 """Expression along the genome beside that of normal cells, as infercnvpy tells it."""
 
+import logging
 import sys
 import types
 import warnings
@@ -12,6 +13,7 @@ from scipy import sparse
 
 from histoscribe.errors import UserError, problem
 
+LOG = logging.getLogger(__name__)
 SEX_AND_MITOCHONDRIAL = ("chrX", "chrY", "chrZ", "chrW", "chrM")
 LEAST_REFERENCE = 20  # units: the mean of fewer is astray, and widens what the kinds span
 VALUES_AT_ONCE = 2e7  # that infercnvpy turns dense at once
@@ -72,6 +74,10 @@ def _spanned(kind: np.ndarray, reference: list[str]) -> tuple[np.ndarray, list[s
     """Kinds, and those of `reference` with units enough; all of these as one where none has."""
     many = [name for name in reference if (kind == name).sum() >= LEAST_REFERENCE]
     if many:
+        few = [name for name in reference if name not in many and name in kind]
+        if few:
+            LOG.warning("%s: fewer than %d units, which do not say what is normal along the genome",
+                        ", ".join(few), LEAST_REFERENCE)  # fmt: skip
         return kind, many
     return np.where(np.isin(kind, reference), "normal", "other"), ["normal"]
 

@@ -85,6 +85,8 @@ def predicted_values(told: np.ndarray, values: np.ndarray, parts: list[Part]) ->
 class Target:
     """Columns that are to be told, `values` (n, p), and what they are by the mean alone.
 
+    Values are finite and about 0, such as normal scores: far from it, digits are lost.
+
     Attributes:
         values, parts: as given. usual: (n_parts, p) means of what is learnt from.
         spread: (p,) summed squares of all tested rows beside these.
@@ -97,6 +99,8 @@ class Target:
 
     @classmethod
     def of(cls, values: np.ndarray, parts: list[Part]) -> "Target":
+        if not np.isfinite(values).all():
+            raise ValueError("values that are to be told must be finite")
         usual = np.array([values[part.learnt].mean(axis=0) for part in parts])
         spread = np.zeros(values.shape[1])
         for part, mean in zip(parts, usual, strict=True):
@@ -116,6 +120,8 @@ def predictive_information(
     units bear few columns. Predictions themselves are not made: products of the designs with the
     values, in one pass, say how far off they are.
     """
+    if not np.isfinite(told).all():
+        raise ValueError("what values are told from must be finite")
     n_told, n_units = told.shape[1], len(told)
     widths, n_parts = widths or (n_told,), len(target.parts)
     designs = [_designs(told, part) for part in target.parts]

@@ -67,6 +67,8 @@ def _paragraphs(facts: RunFacts, name: str, tables: GenotypeTables) -> list[str]
     if tables.clones is None:
         n = counted(len(tables.carriers), "genotype")
         paragraphs = [f"{n} of {entry.get('sample') or entry['file']}, by DNA."]
+        if len(tables.carriers) == setting(facts, name, "association", "max_genotypes"):
+            paragraphs[0] += " No more are looked at (association.max_genotypes)."
     else:
         paragraphs = [" ".join(_clone_words(facts, name, tables))]
     for row in _rows(tables.carriers.head(MOST_TOLD)):
