@@ -1,5 +1,6 @@
 """Infer clones of held-out sections from predictions and from measurements: do they agree?"""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def main(
     seed: int,
     output: Path,
 ) -> None:
-    own = copy_number_settings(settings, entry["where"])
+    own = replace(copy_number_settings(settings, entry["where"]), n_halvings=0)
     known = read_positions(positions)
     reference, rows = list(entry["reference"]), []
     for number, sample in enumerate(samples):

@@ -34,8 +34,8 @@ def section(seed, dosage):
     return units, simulated_cells(units)
 
 
-def inferred(cells, seed):
-    places, settings = cells.var[list(PLACE)], CopyNumberSettings()
+def inferred(cells, seed, n_halvings=0):
+    places, settings = cells.var[list(PLACE)], CopyNumberSettings(n_halvings=n_halvings)
     return infer_copy_number(cells, places, list(NORMAL), ["tumour"], settings, seed, "simulated")
 
 
@@ -70,11 +70,12 @@ def test_clones_are_recovered():
     rows = []
     for seed in SEEDS:
         units, cells = section(seed, 1.0)
-        found, slope = inferred(cells, seed), true_slope(units, cells)
+        found, slope = inferred(cells, seed, 4), true_slope(units, cells)
         true = units.obs["true_clone"].to_numpy()[found.units]
         of_half = adjusted_rand_score(true, found.clones.of_half)
         row = {"n_units": len(true), "n_clones": len(found.clones.p), "ari_of_half": of_half}
         row |= {"ari": adjusted_rand_score(true, found.clones.clone), "slope": slope.slope}
+        row |= {"found_again": found.table["found_again"].mean()}
         row |= {"low": slope.low, "high": slope.high, "n_called": (found.segments.call != "").sum()}
         rows.append(row)
         print(f"seed {seed}:", row, flush=True)

@@ -19,7 +19,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from histoscribe.errors import UserError
 from histoscribe.genome.cells import DRAWN_UMI, drawn_counts
-from histoscribe.genome.clones import CloneSettings, Genome, _best_split
+from histoscribe.genome.clones import CloneSettings, Genome, _best_split, found_again
 from histoscribe.genome.contrast import window_matrix
 from histoscribe.genome.copy_number import (
     CopyNumberSettings,
@@ -31,7 +31,7 @@ from histoscribe.genome.segments import SEGMENT_COLUMNS
 
 PLACES = made_up_places()
 ARMS = change_of_arms(PLACES)
-SETTINGS = CopyNumberSettings(clones=CloneSettings(n_shuffles=999))
+SETTINGS = CopyNumberSettings(n_halvings=0, clones=CloneSettings(n_shuffles=999))
 
 
 def inferred(cells, seed=0, settings=SETTINGS, among=("tumour",), reference=("T", "B")):
@@ -43,7 +43,7 @@ def inferred(cells, seed=0, settings=SETTINGS, among=("tumour",), reference=("T"
 def two():
     """Cells of two clones and what is inferred of them."""
     cells = made_up_cells(ARMS)
-    return cells, inferred(cells)
+    return cells, inferred(cells, settings=replace(SETTINGS, n_halvings=2))
 
 
 def test_two_clones_are_told_apart(two):
@@ -67,6 +67,7 @@ def test_the_table_of_clones_counts_what_normal_cells_have_not(two):
     other = found.table.iloc[int(np.argmin(share))]
     assert (changed["n_gains"], changed["n_losses"]) == (1, 1)
     assert (other["n_gains"], other["n_losses"]) == (0, 0)
+    assert (found.table["found_again"] == 1).all()
     assert changed["p_beside_normal"] < 0.01 < other["p_beside_normal"]
 
 
@@ -107,6 +108,17 @@ def test_a_program_of_scattered_genes_makes_no_clones(seed):
     """As large a change, of as many genes, that the profile itself would split by."""
     cells = made_up_cells(change_of_program(seed), seed)
     assert len(inferred(cells, seed).clones.p) == 1
+
+
+def test_clones_that_others_show_too_are_found_again():
+    clone = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    same, merged = np.array([2, 2, 2, 2, 0, 0, 1, 1]), np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    split = np.array([0, 0, 1, 1, 2, 2, 3, 4])
+    assert found_again(clone, [same]).tolist() == [1, 1, 1]
+    assert found_again(clone, [same, merged]).tolist() == [1, 0.5, 0.5]  # half of both is not most
+    assert found_again(clone, [same, split]).tolist() == [0.5, 1, 0.5]
+    assert found_again(np.zeros(8, dtype=int), [same, np.zeros(8, dtype=int)]).tolist() == [0.5]
+    assert np.isnan(found_again(clone, [])).all()
 
 
 @pytest.mark.parametrize(("able", "chosen"), [([0, 1, 1, 0, 0], 2), ([0] * 5, None)])

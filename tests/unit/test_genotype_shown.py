@@ -108,7 +108,7 @@ def segments(n_clones=2):
 def clones(n_clones=2):
     table = pd.DataFrame(
         {"clone": ["clone 1", "clone 2"], "n_units": [60, 40], "share": [0.6, 0.4],
-         "p": [0.0025, 0.0025], "n_gains": [1, 0], "n_losses": [0, 1],
+         "p": [0.0025, 0.0025], "found_again": [0.75, 0.5], "n_gains": [1, 0], "n_losses": [0, 1],
          "p_beside_normal": [0.2, 0.001]}
     )  # fmt: skip
     return table.head(n_clones)
@@ -281,6 +281,7 @@ def test_two_clones_are_told_as_an_inference():
     words = " ".join(view.paragraphs)
     assert "Expression shows 2 clones in 100 units of s3: 60 and 40 units." in words
     assert "p 0.0025" in words and "clone 1 has 1 gain and 0 losses" in words
+    assert "Other halvings of the molecules show them in 75\u202f% and 50\u202f% of cases." in words
     assert "no alleles and no absolute copies" in words and "mutation can't be seen" in words
     assert "60 carriers were set beside 40 others of the same kind nearby (carcinoma)" in words
     assert "4 of 40 genes differ (q < 0.05): GENE0, GENE1, GENE2 and GENE3, 2 of them" in words

@@ -285,7 +285,7 @@ def test_a_proof_that_fails_says_why(rows, words):
 COPY_NUMBER = {
     "pool_umi": 1, "most_pooled": 2, "least_count": 3, "window_genes": 4, "least_genes": 5,
     "exclude": ["HLA-*"], "least_log2": 6, "least_units": 7, "p_below": 0.01,
-    "n_shuffles": 1999, "max_units": 8, "least_proof": 9,
+    "n_shuffles": 1999, "n_halvings": 10, "max_units": 8, "least_proof": 9,
 }  # fmt: skip
 
 
@@ -294,7 +294,7 @@ def test_settings_come_from_their_keys():
     assert (own.pool_umi, own.most_pooled, own.least_count, own.window_genes) == (1, 2, 3, 4)
     assert (own.segments.least_genes, own.segments.least_log2) == (5, 6)
     assert (own.clones.least_units, own.clones.p_below, own.clones.n_shuffles) == (7, 0.01, 1999)
-    assert own.max_units == 8
+    assert (own.max_units, own.n_halvings) == (8, 10)
     given = {"reach_um": 1, "least_units": 2, "n_maps": 3, "q_below": 4, "least_nats": 5,
              "n_folds": 6, "block_um": 7, "buffer_um": None, "max_units": 8,
              "max_genotypes": 9}  # fmt: skip

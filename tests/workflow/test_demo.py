@@ -61,7 +61,7 @@ def workplace(new_workplace):
         training={"block_um": 150},
         morphology_map={"n_moves": 40, "max_units": 400, "n_folds": 3},
         genotypes={name: {**GENOTYPE, "clones": name} for name in ("inferred", "dna")},
-        copy_number={**demo["copy_number"], "n_shuffles": 999, "pool_umi": 2500},
+        copy_number={**demo["copy_number"], "n_shuffles": 999, "n_halvings": 1, "pool_umi": 2500},
         association={"n_maps": 40},
     )
     workplace.words = workplace.run("--configfile", workplace.config)

@@ -82,7 +82,7 @@ def drawn_counts(values: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
     total = np.asarray(values.sum(axis=1)).ravel()
     scaled = sparse.csr_matrix(sparse.diags(DRAWN_UMI / np.maximum(total, 1e-9)) @ values)
     # Another stream than that of the coin by which molecules are halved.
-    drawn = np.random.default_rng([seed, 1]).poisson(np.maximum(scaled.data, 0))
+    drawn = np.random.default_rng([seed, 1, 1]).poisson(np.maximum(scaled.data, 0))
     scaled.data = drawn.astype(np.float32)
     scaled.eliminate_zeros()
     return scaled

@@ -227,8 +227,25 @@ def clone_names(n_clones: int) -> list[str]:
     return [f"clone {number + 1}" for number in range(n_clones)]
 
 
-def clone_table(clones: Clones, segments: pd.DataFrame) -> pd.DataFrame:
-    """A row a clone: n_units, share of units, p of its split; gains and losses of `segments`."""
+def found_again(clone: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
+    """In which share of `others` each clone is found, (n_clones,): one holds most of both's units.
+
+    `clone` and each of the others (n_units,) number the clones of the same units; most is more than
+    half of the units that are of either (Jaccard).
+    """
+    again = np.zeros((len(others), int(clone.max()) + 1))
+    for row, other in zip(again, others, strict=True):
+        shared = pd.crosstab(clone, other).to_numpy()
+        either = shared.sum(axis=1, keepdims=True) + shared.sum(axis=0) - shared
+        row[:] = (shared / either).max(axis=1) > 0.5
+    return again.mean(axis=0) if len(others) else np.full(again.shape[1], np.nan)
+
+
+def clone_table(clones: Clones, segments: pd.DataFrame, others: list[np.ndarray]) -> pd.DataFrame:
+    """A row a clone: n_units, share of units, p of its split; gains and losses of `segments`.
+
+    `others` are the clones (n_units,) that other halvings of the molecules show.
+    """
     names = clone_names(len(clones.p))
     size = np.bincount(clones.clone, minlength=len(names))
     of = [clones.clone == number for number in range(len(names))]
@@ -241,6 +258,7 @@ def clone_table(clones: Clones, segments: pd.DataFrame) -> pd.DataFrame:
             "p": clones.p,
             "posterior_mean": [clones.posterior[own].mean() for own in of],
             "same_by_half": [(clones.of_half[own] == i).mean() for i, own in enumerate(of)],
+            "found_again": found_again(clones.clone, others),
             "n_gains": [int(called.get((name, GAIN), 0)) for name in names],
             "n_losses": [int(called.get((name, LOSS), 0)) for name in names],
         }

@@ -45,7 +45,8 @@ class CopyNumberSettings:
 
     `most_pooled` units at most. Genes with a mean of less than `least_count` in a pool are left
     out, and those with names like `exclude`. `window_genes`: None, a sixtieth of the genes, 10 to
-    100. `target_sum` that pools are scaled to. `max_units`: more are thinned out at random.
+    100. `target_sum` that pools are scaled to. `max_units`: more are thinned out at random. Clones
+    are looked for again in `n_halvings` other halvings of the molecules.
     """
 
     pool_umi: float = 5000.0
@@ -55,6 +56,7 @@ class CopyNumberSettings:
     target_sum: float = 10_000.0
     exclude: tuple[str, ...] = ()
     max_units: int = 20_000
+    n_halvings: int = 4
     clones: CloneSettings = field(default_factory=CloneSettings)
     segments: SegmentSettings = field(default_factory=SegmentSettings)
 
@@ -144,18 +146,23 @@ def infer_copy_number(
         traits(places, np.asarray(counts[own].sum(axis=0)).ravel()),
         settings.segments,
     )
-    found = find_clones(
-        lambda units: profile_of(units, one).values,
-        one[own],
-        other[own],
-        neighbour_pools(xy_um[own], kind[own], int(np.ceil(n * FEWER))),
-        genome,
-        settings.clones,
-        seed,
-    )
+    few = neighbour_pools(xy_um[own], kind[own], int(np.ceil(n * FEWER)))
+
+    def clones_of(one: sparse.csr_matrix, other: sparse.csr_matrix) -> Clones:
+        """By two halves of the molecules."""
+        return find_clones(
+            lambda units: profile_of(units, one).values,
+            one[own], other[own], few, genome, settings.clones, seed,
+        )  # fmt: skip
+
+    found = clones_of(one, other)
+    again = [
+        clones_of(*halves(counts, [seed, 1 + number])).clone
+        for number in range(settings.n_halvings)
+    ]
     segments, p_beside = _segments(counts, other, found, genome, places, settings, seed)
     beside_normal = segments[segments["beside"] == BESIDE_REFERENCE]
-    table = clone_table(found, beside_normal).assign(p_beside_normal=p_beside)
+    table = clone_table(found, beside_normal, again).assign(p_beside_normal=p_beside)
     return InferredCopies(looked_at, other_half, profile, found, segments, table, n, len(places))
 
 

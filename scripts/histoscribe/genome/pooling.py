@@ -33,7 +33,9 @@ def neighbour_pools(xy_um: np.ndarray, kind: np.ndarray, n: int) -> sparse.csr_m
     return sparse.csr_matrix((ones, (row, column)), shape=(len(kind), len(kind)))
 
 
-def halves(counts: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+def halves(
+    counts: sparse.csr_matrix, seed: int | list[int]
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Two halves of integer counts (n_units, n_genes): each molecule by a fair coin.
 
     Halves of Poisson counts are independent: what was found in one can be tested in the other.

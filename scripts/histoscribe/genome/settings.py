@@ -32,6 +32,7 @@ def copy_number_settings(given: dict, where: str) -> CopyNumberSettings:
         least_count=given["least_count"],
         window_genes=given["window_genes"],
         max_units=given["max_units"],
+        n_halvings=given["n_halvings"],
         exclude=tuple(given["exclude"]),
         clones=CloneSettings(
             least_units=given["least_units"],

@@ -96,6 +96,9 @@ def _clone_words(facts: RunFacts, name: str, tables: GenotypeTables) -> Iterator
             "shift together between them in molecules that did not make them (p "
             f"{number(clones['p'].max(), 4)}{'' if len(clones) == 2 else ' or less'})."
         )
+        if clones["found_again"].notna().all():
+            again = [f"{100 * share:.0f}{NARROW}%" for share in clones["found_again"]]
+            yield f"Other halvings of the molecules show them in {listed(again)} of cases."
         beside = segments[segments["beside"] == BESIDE_OTHERS]
         by_clone = beside.groupby("clone", sort=False)
         called = [f"{clone} has {_called_words(own)}" for clone, own in by_clone]
