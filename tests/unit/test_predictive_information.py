@@ -12,14 +12,13 @@ from histoscribe.morphology_map.information import (
     predictive_information,
 )
 
-EDGE, PITCH_UM = 40, 40.0
+N_UNITS, EDGE_UM = 1600, 1600
 BLOCK_UM, BUFFER_UM = 320, 80
 
 
 @pytest.fixture(scope="module")
 def xy_um():
-    x, y = np.meshgrid(np.arange(EDGE), np.arange(EDGE))
-    return PITCH_UM * np.column_stack([x.ravel(), y.ravel()]).astype(float)
+    return np.random.default_rng(9).uniform(0, EDGE_UM, (N_UNITS, 2))
 
 
 @pytest.fixture(scope="module")

@@ -96,8 +96,8 @@ def find_clones(
     (n_units, n_units) is 1 for a few neighbours. Units are split in two again and again, by the
     split of the profile (a mixture on its components, or on one of them) whose genes shift most
     with their neighbours in the other half, as long as p stays below and a segment differs in both
-    halves. After each split every unit's clone is told anew,
-    and at last by all molecules, by the segments that clones differ in.
+    halves. After each split every unit's clone is told anew, and at last by all molecules, by the
+    segments that clones differ in.
     """
     label, p = np.zeros(one.shape[0], dtype=np.int64), [1.0]
     of_few, waiting = few @ one, [0]
